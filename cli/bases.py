@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tokenfleet.configs.schema import TrainConfig
 from tokenfleet.policies.learned.layout import LAST, checkpoint_of
-from tokenfleet.policies.policy_files import resolved
+from tokenfleet.policies.policy_files import resolved, told_under
 
 if TYPE_CHECKING:
     from tokenfleet.policies.learned.correction import Base
@@ -19,7 +19,8 @@ def with_policies_written_out(config: TrainConfig) -> TrainConfig:
     Raises:
         SpecError: there is no such file, or none of a policy.
     """
-    policy = config.policy.model_copy(update={"base": resolved(config.policy.base)})
+    with told_under("policy.base"):
+        policy = config.policy.model_copy(update={"base": resolved(config.policy.base)})
     return config.model_copy(update={"policy": policy, "algo": config.algo.written_out(resolved)})
 
 
@@ -39,4 +40,7 @@ def find_base(config: TrainConfig, folder: Path) -> Base | None:
     if choice is None:
         return None
     own = checkpoint_of(folder, LAST)
-    return load_policy(own, config.trust).base if own.exists() else load_base(choice, reach, config.trust)
+    if own.exists():
+        return load_policy(own, config.trust).base
+    with told_under("policy.base"):
+        return load_base(choice, reach, config.trust)

@@ -16,7 +16,7 @@ from typing_extensions import Self
 from tokenfleet.configs.entry import EntryConfig, Folder, Seed, listed
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.layers.agents import Split
-from tokenfleet.envs.spec import Count, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError, shown
+from tokenfleet.envs.spec import Count, NonNegativeFloat, PositiveFloat, PositiveInt, Spec, SpecError, counted, shown
 from tokenfleet.policies.choices import PolicyChoice
 from tokenfleet.policies.learned.algorithms import AnyAlgorithm
 from tokenfleet.policies.learned.limits import ChosenLimits, LimitsSpec
@@ -151,7 +151,7 @@ class EvaluateConfig(EntryConfig):
     @property
     def extent(self) -> str:
         """See `EntryConfig`."""
-        return f"{self.episodes} episodes"
+        return counted(self.episodes, "episode")
 
 
 class ChoiceAfterTuning(Spec):
@@ -225,5 +225,5 @@ class TuneConfig(EntryConfig):
     def extent(self) -> str:
         """See `EntryConfig`."""
         if self.feedback_generations is not None:
-            return f"{self.feedback_generations} generations of feedback"
-        return f"{self.evaluations} evaluations"
+            return f"{counted(self.feedback_generations, 'generation')} of feedback"
+        return counted(self.evaluations, "evaluation")

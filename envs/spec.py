@@ -125,6 +125,15 @@ def shown(value: object, longest: int = 120) -> str:
     return text if len(text) <= longest else f"{text[:longest].rstrip()}..."
 
 
+def counted(count: int, noun: str) -> str:
+    """A number and what it counts: `1 row`, `1,200 rows`.
+
+    >>> counted(1, "more column"), counted(1200, "row")
+    ('1 more column', '1,200 rows')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def suggest(name: object, choices: Iterable[str]) -> str:
     """Say what the choices are, the nearest first: `; did you mean 'h100-sxm'? (choose from ...)`."""
     known = sorted(choices)

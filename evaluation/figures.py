@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.spec import SpecError, counted
 from tokenfleet.evaluation import style
 from tokenfleet.evaluation.learning import TRAINING, VALIDATION, curve, read_progress
 from tokenfleet.evaluation.metrics import GENERIC_NAMES, describe
@@ -216,7 +216,7 @@ def _name_policies(axes: Axes, summary: Summary) -> None:
 
 def _comparison_title(summary: Summary) -> str:
     methods = summary.study.methods
-    text = f"Mean and 95 % bootstrap interval over {summary.study.episodes} episodes"
+    text = f"Mean and 95 % bootstrap interval over {counted(summary.study.episodes, 'episode')}"
     if any(len(method.policies) > 1 for method in methods):
         text += " and training seeds (small dots: single seeds)"
     return text + ("; learned policies in blue." if any(method.learned for method in methods) else ".")

@@ -7,6 +7,7 @@ import io
 import math
 
 from tokenfleet.envs.layers.ledger import Check, Entry, Ledger, LedgerError
+from tokenfleet.envs.spec import counted
 
 COLUMNS = ("usd", "joules", "grams", "tokens")
 
@@ -49,6 +50,9 @@ class LedgerBook:
             LedgerError: it does not; one line for each policy and check, with the sums of the first such episode.
         """
         if self._broken:
-            lines = [f"{policy}: {found[0]} ({len(found)} episodes)" for (policy, _), found in self._broken.items()]
+            lines = [
+                f"{policy}: {found[0]} ({counted(len(found), 'episode')})"
+                for (policy, _), found in self._broken.items()
+            ]
             raise LedgerError("\n".join(["the ledger does not balance, a fault of the simulator:", *lines]))
         return f"The ledger balances: all {self._checks} checks of what the layers cost and add hold (ledger.csv)."

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenfleet.envs.accounts.metric import Metric
-from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.spec import SpecError, counted, suggest
 from tokenfleet.evaluation.metrics import describe, headline
 from tokenfleet.evaluation.pairing import Method, Study, make_study
 from tokenfleet.evaluation.results import EpisodeRow
@@ -259,7 +259,8 @@ def _caveats(summary: Summary) -> list[str]:
     study = summary.study
     caveats = []
     if study.episodes < FEW_EPISODES:
-        caveats.append(f"Only {study.episodes} episodes: the intervals are too narrow; use {FEW_EPISODES} or more.")
+        episodes = counted(study.episodes, "episode")
+        caveats.append(f"Only {episodes}: the intervals are too narrow; use {FEW_EPISODES} or more.")
     runs = {method.name: len(method.policies) for method in study.methods if method.learned}
     once = [name for name, count in runs.items() if count == 1]
     few = [f"{name} ({count} times)" for name, count in runs.items() if 1 < count < FEW_TRAINING_SEEDS]
@@ -268,5 +269,5 @@ def _caveats(summary: Summary) -> list[str]:
     if few:
         caveats.append(f"Trained a few times: {', '.join(few)}; the intervals are too narrow for training again.")
     if study.left_out:
-        caveats.append(f"{study.left_out} episodes that not every policy met are left out.")
+        caveats.append(f"Left out: {counted(study.left_out, 'episode')} that not every policy met.")
     return caveats

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tokenfleet.envs.accounts.metric import Metric
+from tokenfleet.envs.spec import counted
 from tokenfleet.evaluation.metrics import GENERIC_NAMES, describe
 from tokenfleet.evaluation.protocol import Protocol, load_protocol, score_interval, score_text
 from tokenfleet.evaluation.summary import Summary, decimals, number, scaled, verdict
@@ -185,7 +186,7 @@ def _render(summary: Summary, columns: Sequence[Column]) -> object:
 
 
 def _notes(summary: Summary, hidden: int, at_terminal: bool) -> list[str]:
-    study = summary.study
-    note = f"Means over {study.episodes} episodes that every policy met; 95 % bootstrap interval; * best of its column."
-    way_out = "; widen the terminal to see them" if at_terminal else ""
-    return [note, *([f"{hidden} more columns are in the summary file{way_out}."] if hidden else [])]
+    episodes = counted(summary.study.episodes, "episode")
+    note = f"Means over {episodes} that every policy met; 95 % bootstrap interval; * best of its column."
+    way_out = "; a wider terminal shows more" if at_terminal else ""
+    return [note, *([f"The summary file has {counted(hidden, 'more column')}{way_out}."] if hidden else [])]

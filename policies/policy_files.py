@@ -7,13 +7,15 @@ Such a file holds `policy`, a choice as the registry takes it, and may hold `fou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tokenfleet.envs.files import read_yaml, yaml_text
 from tokenfleet.envs.files.writing import replace_file
 from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.user_code import UserCodeError
 
 FOLDERS = ("pretrained", "tuned")
 """Folders of the shipped files, beside this module."""
@@ -47,6 +49,31 @@ def resolved(choice: Any) -> Any:
         SpecError: there is no such file, or it holds no policy.
     """
     return _read(_path(choice)) if is_file_choice(choice) else choice
+
+
+@contextmanager
+def told_under(key: str) -> Iterator[None]:
+    """Report what is wrong with a choice under the key that holds the choice, such as `policy.base`.
+
+    Raises:
+        SpecError: the mistakes from inside, each behind the key; what a user's own code says is left as it is.
+    """
+    try:
+        yield
+    except UserCodeError:
+        raise
+    except SpecError as error:
+        raise SpecError([_under(key, problem) for problem in error.problems]) from error
+
+
+def _under(key: str, problem: str) -> str:
+    """A message that begins with the key.
+
+    >>> _under("policy.base", "policy.operator.gain: unknown key"), _under("policy.base", "my.yaml: no such file")
+    ('policy.base.operator.gain: unknown key', 'policy.base: my.yaml: no such file')
+    """
+    rest = problem.removeprefix("policy")
+    return key + rest if rest != problem and rest[:1] in (":", ".") else f"{key}: {problem}"
 
 
 def shipped_names() -> list[str]:

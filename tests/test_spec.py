@@ -51,13 +51,13 @@ def test_a_mistyped_key_is_answered_with_the_right_one(data: dict[str, object], 
     ("failures", "rate_factor"),
     ("uncertainty", "pue_factor"),
 ])  # fmt: skip
-def test_so_it_is_in_the_sections_of_a_scenario_that_may_be_left_out(key: str, meant: str) -> None:
+def test_a_mistyped_key_of_a_section_that_may_be_left_out_is_answered_with_the_right_one(key: str, meant: str) -> None:
     with pytest.raises(SpecError) as caught:
         load_scenario("tiny", {f"{key}.{meant}z": 1.0})
     assert any(f"{key}.{meant}z: unknown key; did you mean" in line for line in caught.value.problems)
 
 
-def test_events_of_a_list_are_answered_too() -> None:
+def test_a_mistyped_key_of_an_event_in_a_list_is_answered_with_the_right_one() -> None:
     event = [{"depth_fractions": 0.5}]
     with pytest.raises(SpecError, match=r"demand_response\.0\.depth_fractions: .* did you mean 'depth_fraction'"):
         load_scenario("tiny", {"sites.lab.grid.demand_response": event})
@@ -70,7 +70,7 @@ def test_a_value_that_would_fill_the_screen_is_cut_off() -> None:
     assert shown(10**5000) == "a number of thousands of digits"
 
 
-def test_a_key_that_came_later_is_in_plain_data_only_where_it_says_something() -> None:
+def test_a_key_that_came_later_is_in_plain_data_only_where_the_value_is_not_the_default() -> None:
     class Grown(GrowingSpec):
         power_w: float = 1.0
         loss_fraction: float = 0.0

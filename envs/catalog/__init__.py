@@ -20,6 +20,7 @@ from tokenfleet.envs.catalog.source import (
     CatalogSpec,
     Recording,
     folders_in_use,
+    folders_nearby,
     from_working_folder,
     is_file_path,
     reading,
@@ -113,9 +114,17 @@ def find(kind: str, name: str, search_paths: Sequence[PathLike] = ()) -> Path:
         raise SpecError([f"{kind}: {name!r} is defined twice, in {places}; give yours a name of its own"])
     if not found:
         known = catalog_names(kind, search_paths)
-        own = "" if search_paths else "; one of your own is found by catalog.search_paths=[its folder]"
-        raise SpecError([f"{kind}: unknown name {name!r}{suggest(name, known)}{own}"])
+        raise SpecError([f"{kind}: unknown name {name!r}{suggest(name, known)}{_way_out(kind, name, search_paths)}"])
     return found[0]
+
+
+def _way_out(kind: str, name: str, search_paths: Sequence[PathLike]) -> str:
+    """Which folder to name for an entry of one's own, which may lie near the file that is read."""
+    for folder in folders_nearby():
+        for path in _candidates(folder / kind, kind, name):
+            return f"; {path} is found by catalog.search_paths=[{folder}] (Python: search_paths=[{str(folder)!r}])"
+    own = f"<folder>/{kind}/{name}{KINDS[kind][0]}"
+    return "" if search_paths else f"; one of your own, {own}, is found by catalog.search_paths=[<folder>]"
 
 
 def load_entry(kind: str, name: str, search_paths: Sequence[PathLike] = ()) -> dict[str, Any]:

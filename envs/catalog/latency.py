@@ -17,7 +17,7 @@ from pydantic import Field
 
 from tokenfleet.envs.catalog.published import PublishedSpec
 from tokenfleet.envs.files import Version, csv_rows, version_of
-from tokenfleet.envs.spec import SpecError, shown
+from tokenfleet.envs.spec import SpecError, counted, shown
 
 MS_PER_S = 1e3
 MOST_PLACES = 1000
@@ -87,7 +87,7 @@ def _checked(path: Path, rows: Iterable[tuple[int, list[str]]], places: int) -> 
     """The place of every row, and its times [ms]."""
     for line, cells in rows:
         if len(cells) != places + 1:
-            raise SpecError([f"{path}:{line}: {len(cells) - 1} times for {places} places"])
+            raise SpecError([f"{path}:{line}: {counted(len(cells) - 1, 'time')} for {counted(places, 'place')}"])
         yield cells[0], [_cell(path, line, cell) for cell in cells[1:]]
 
 

@@ -49,6 +49,13 @@ def folders_in_use() -> Folders:
     return _folders.get()
 
 
+def folders_nearby() -> Folders:
+    """The folder of the file that is being read, and the one around it; relative to the working folder if inside."""
+    base, here = _base.get(), Path.cwd()
+    around = () if base is None else (base, base.parent)
+    return tuple(folder.relative_to(here) if folder.is_relative_to(here) else folder for folder in around)
+
+
 def user_folders(search_paths: Sequence[PathLike]) -> Folders:
     """The user's folders, absolute, each once.
 

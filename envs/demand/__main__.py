@@ -24,7 +24,7 @@ from tokenfleet.envs.files import check_free, entry_text, write_whole
 from tokenfleet.envs.layers.agents import DemandSpec
 from tokenfleet.envs.layers.agents.fitted import DAY_S, DAYS
 from tokenfleet.envs.spec import SpecError, shown
-from tokenfleet.envs.traces import FORMATS, UNITS, ZERO_OUTPUTS, How, Imported, import_trace
+from tokenfleet.envs.traces import FORMATS, MISSING, UNITS, ZERO_OUTPUTS, How, Imported, import_trace
 
 COMMAND = "python -m tokenfleet.envs.demand"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -94,6 +94,9 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--zero-outputs", default="refuse", help=f"answers of no token: {', '.join(ZERO_OUTPUTS)} (default: refuse)"
     )
+    parser.add_argument(
+        "--missing", default="refuse", help=f"rows without a time or a prompt: {', '.join(MISSING)} (default: refuse)"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite what is already there")
 
 
@@ -104,7 +107,7 @@ def _how(typed: argparse.Namespace, record: str | None) -> How:
         if not (equals and role and name):
             raise SpecError([f"--column: must be ROLE=NAME, as in arrival=timestamp (got {shown(text)})"])
         columns[role] = name
-    return How(record, columns or None, typed.time_unit, typed.zero_outputs)
+    return How(record, columns or None, typed.time_unit, typed.zero_outputs, typed.missing)
 
 
 def _import(typed: argparse.Namespace, words: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tokenfleet.envs.demand import mooncake, servegen
-from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.spec import SpecError, counted
 from tokenfleet.envs.traces import FORMATS, How, import_trace, trace_bytes, write_clients, write_sessions
 
 AUTO = "auto"
@@ -78,7 +78,7 @@ class Importer:
 def _requests(asked: ImportRequest) -> Converted:
     found = import_trace(asked.source, asked.how, asked.progress)
     trace = found.trace
-    summary = f"{len(trace):,} requests in {trace.duration_s:,.0f} s, {trace.mean_rate_rps:.3g} a second"
+    summary = f"{counted(len(trace), 'request')} in {trace.duration_s:,.0f} s, {trace.mean_rate_rps:.3g} a second"
     data = trace_bytes(trace, asked.out.name)
     return Converted(data, summary, f"{{kind: trace, trace: {asked.out}}}", found.begins, found.notes)
 
@@ -91,7 +91,7 @@ def _conversations(asked: ImportRequest) -> Converted:
     sessions = mooncake.conversations(mooncake.read_requests(asked.source))
     file = io.BytesIO()
     write_sessions(sessions, file)
-    summary = f"{len(sessions.prompt_tokens):,} requests in {len(sessions):,} conversations"
+    summary = f"{counted(len(sessions.prompt_tokens), 'request')} in {counted(len(sessions), 'conversation')}"
     note = f"answers are taken to come at {1 / mooncake.ASSUMED_TPOT_S:g} tokens a second: the record has no durations"
     return Converted(file.getvalue(), summary, f"{{kind: conversations, trace: {asked.out}}}", notes=(note,))
 
@@ -100,9 +100,8 @@ def _clients(asked: ImportRequest) -> Converted:
     table = servegen.read_clients_of(asked.source, asked.model)
     file = io.BytesIO()
     write_clients(table, file)
-    summary = (
-        f"{len(table.rate_rps)} clients over {table.span_s / 86_400:.3g} days, {table.mean_rate_rps:.4g} requests/s"
-    )
+    days, clients = table.span_s / 86_400, counted(len(table.rate_rps), "client")
+    summary = f"{clients} over {days:.3g} days, {table.mean_rate_rps:.4g} requests/s"
     return Converted(file.getvalue(), summary, f"{{kind: servegen, clients: {asked.out}}}")
 
 
@@ -126,7 +125,8 @@ def convert(name: str, asked: ImportRequest) -> Converted:
     if not asked.out.name.endswith(importer.suffixes):
         raise SpecError([f"--out: must end in {' or '.join(importer.suffixes)} for {name} (got {asked.out.name!r})"])
     if asked.how != How() and not importer.tables:
-        raise SpecError([f"--column, --time-unit and --zero-outputs: {name} is no table of requests; leave them out"])
+        options = "--column, --time-unit, --zero-outputs and --missing"
+        raise SpecError([f"{options}: {name} is no table of requests; leave them out"])
     if asked.model is not None and not importer.models:
         of_several = " or ".join(known for known, one in IMPORTERS.items() if one.models)
         advice = "leave it out; of a table of several models, give the rows of one"

@@ -46,10 +46,11 @@ def check_fleet(arrays: FleetArrays, num_envs: int, threads: int) -> None:
         raise SpecError(problems)
 
 
-def check_index(index: int, num_envs: int) -> None:
-    """Refuse a fleet that there is not; raises `IndexError`."""
+def check_index(index: int, num_envs: int, name: str = "index") -> None:
+    """Refuse the number of a fleet that there is not; raises `IndexError`, which names the argument."""
     if not 0 <= index < num_envs:
-        raise IndexError(f"fleet {index} of {num_envs}")
+        allowed = f"from 0 to {num_envs - 1}, as there are {num_envs} fleets" if num_envs > 1 else "0, the only fleet"
+        raise IndexError(f"{name}: must be {allowed} (got {index})")
 
 
 def check_forks(sources: Sequence[int], targets: Sequence[int], num_envs: int) -> None:
@@ -57,9 +58,9 @@ def check_forks(sources: Sequence[int], targets: Sequence[int], num_envs: int) -
     if len(sources) != len(targets):
         raise SpecError([f"fork: needs as many targets as sources (got {len(targets)} and {len(sources)})"])
     distinct = set(targets)
-    indices = distinct.union(sources)
-    for index in (min(indices, default=0), max(indices, default=0)):
-        check_index(index, num_envs)
+    for name, indices in (("sources", sources), ("targets", distinct)):
+        for index in (min(indices, default=0), max(indices, default=0)):
+            check_index(index, num_envs, name)
     if len(distinct) < len(targets):
         twice = next(index for index in targets if list(targets).count(index) > 1)
         raise SpecError([f"fork: a fleet can become one other (fleet {twice} is a target more than once)"])

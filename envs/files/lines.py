@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tokenfleet.envs.files.limits import CELLS_PER_ROW, LINE_CHARACTERS, TABLE_BYTES, TABLE_ROWS
 from tokenfleet.envs.files.opening import PathLike, open_bytes, readable, version_of
-from tokenfleet.envs.spec import SpecError
+from tokenfleet.envs.spec import SpecError, counted
 
 EMPTY: tuple[list[str], ...] = ([], [""])
 """Cells of a line without text."""
@@ -98,7 +98,7 @@ def csv_table(path: PathLike, limit_rows: int = TABLE_ROWS, more: str = "", limi
             if cells in EMPTY:
                 continue
             if len(cells) != len(header):
-                raise SpecError([f"{path}:{line}: {len(cells)} values for {len(header)} columns"])
+                raise SpecError([f"{path}:{line}: {counted(len(cells), 'value')} for {counted(len(header), 'column')}"])
             yield line, cells
 
     return CsvTable(header, rows())

@@ -34,7 +34,7 @@ from tokenfleet.envs.layers.llm import (
     profile_name,
     roofline_profile,
 )
-from tokenfleet.envs.spec import Name, PositiveInt, Spec, SpecError
+from tokenfleet.envs.spec import Name, PositiveInt, Spec, SpecError, counted
 
 COMMAND = "python -m tokenfleet.envs.fitting"
 
@@ -204,7 +204,7 @@ def _told_by_runs(chosen: Options, folders: Sequence[str], bench: Bench, start: 
     runs, notes = _runs(chosen)
     check_runs(runs, bench)
     fit = fit_profile(bench, start, runs)
-    return Told(fit.profile, fit.estimates, f"{len(runs)} runs", report(fit, notes))
+    return Told(fit.profile, fit.estimates, counted(len(runs), "run"), report(fit, notes))
 
 
 def _told_by_requests(chosen: Options, folders: Sequence[str], bench: Bench, start: ProfileSpec) -> Told:

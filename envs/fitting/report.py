@@ -10,6 +10,7 @@ from tokenfleet.envs.fitting.numbers import NUMBERS
 from tokenfleet.envs.fitting.problem import TOLD
 from tokenfleet.envs.fitting.runs import Run
 from tokenfleet.envs.layers.llm import ProfileSpec
+from tokenfleet.envs.spec import counted
 
 FAR = 0.1  # relative error of a fitted run from which on the report names the run
 
@@ -22,7 +23,7 @@ def report(fit: Fit, notes: Sequence[str] = ()) -> str:
         notes: remarks on how the runs were read.
     """
     lines = [
-        f"{fit.profile.name}: {len(fit.runs)} runs; starts from {origin_of(fit.start)}",
+        f"{fit.profile.name}: {counted(len(fit.runs), 'run')}; starts from {origin_of(fit.start)}",
         "",
         *estimate_lines(fit.estimates),
         "",

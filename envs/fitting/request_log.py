@@ -22,7 +22,7 @@ from tokenfleet.envs.files.limits import IMPORT_JSON_BYTES
 from tokenfleet.envs.fitting.errors import Array
 from tokenfleet.envs.fitting.records import JSON_LINES, Record, json_lines, table_rows
 from tokenfleet.envs.fitting.request_columns import Request, RequestColumns, checked, has_arrivals, number
-from tokenfleet.envs.spec import SpecError, shown
+from tokenfleet.envs.spec import SpecError, counted, shown
 
 LISTS = ("start_times", "input_lens", "output_lens", "ttfts", "itls")
 """Of a result of vLLM's benchmark; the last are the times between tokens."""
@@ -85,7 +85,7 @@ def read_request_log(path: Path) -> ServedRequests:
         output_tokens=output[order].astype(np.int64),
         ttft_s=ttft_s[order],
         e2e_s=e2e_s[order],
-        notes=(f"{path}: {lost} requests without an answer are left out",) if lost else (),
+        notes=(f"{path}: left out: {counted(lost, 'request')} without an answer",) if lost else (),
     )
 
 

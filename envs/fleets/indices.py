@@ -29,7 +29,7 @@ def parse_fleets(given: Any, num_envs: int, name: str = "fleets") -> list[int]:
     if numbers is None or not all(_is_number(number) for number in numbers):
         raise SpecError([f"{name}: must be a list of numbers of fleets, such as [0] (got {shown(given)})"])
     for number in numbers:
-        check_index(number, num_envs)
+        check_index(number, num_envs, name)
     return [int(number) for number in numbers]
 
 

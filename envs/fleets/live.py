@@ -19,7 +19,7 @@ from tokenfleet.envs.fleets.snapshots import BatchSnapshot
 from tokenfleet.envs.fleets.what_if import Simulation, Simulator
 from tokenfleet.envs.layers.agents import Split
 from tokenfleet.envs.layers.ledger import Ledger
-from tokenfleet.envs.spec import SpecError, shown
+from tokenfleet.envs.spec import SpecError, counted, shown
 
 
 class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
@@ -118,7 +118,7 @@ class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         """
         fleets = state["fleets"]
         if len(fleets) != self.num_envs:
-            raise ValueError(f"the state holds {len(fleets)} fleets, the environment {self.num_envs}")
+            raise ValueError(f"the state holds {counted(len(fleets), 'fleet')}, the environment {self.num_envs}")
         self._fleets.set_state(fleets)
         self.split = state["split"]
         return self._fleets.observe()
@@ -163,7 +163,7 @@ class LiveFleets(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         targets = self._chosen(fleets)
         check_distinct(targets)
         if len(targets) != len(snapshot):
-            raise ValueError(f"the snapshot holds {len(snapshot)} fleets, for {len(targets)}")
+            raise ValueError(f"the snapshot holds {counted(len(snapshot), 'fleet')}, for {len(targets)}")
         for index, held in zip(targets, snapshot.fleets, strict=True):
             self._fleets.resume(index, held)
         self.split = snapshot.split

@@ -136,7 +136,7 @@ class Controls:
             IndexError: there is no such fleet.
         """
         if not 0 <= index < self.num_envs:
-            raise IndexError(f"fleet {index} of {self.num_envs}")
+            raise IndexError(f"controls: are of fleets 0 to {self.num_envs - 1} (got {index})")
         return Controls(**{name: values[index : index + 1] for name, values in self.given().items()})
 
     def complete(self, sizes: Mapping[str, int]) -> Controls:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from tokenfleet.envs.traces.clients import ClientTable, read_clients, write_clients
 from tokenfleet.envs.traces.columns import DEFAULTS, NONE
 from tokenfleet.envs.traces.formats import FORMATS
-from tokenfleet.envs.traces.importing import UNITS, ZERO_OUTPUTS, How, Imported, import_trace
+from tokenfleet.envs.traces.importing import MISSING, UNITS, ZERO_OUTPUTS, How, Imported, import_trace
 from tokenfleet.envs.traces.parts import SplitPart, check_parts, parts
 from tokenfleet.envs.traces.readers import TRACE_SUFFIXES, read_trace, trace_bytes, write_trace
 from tokenfleet.envs.traces.sessions import SessionTrace, read_sessions, write_sessions
@@ -24,6 +24,7 @@ from tokenfleet.envs.traces.trace import Trace
 __all__ = [
     "DEFAULTS",
     "FORMATS",
+    "MISSING",
     "NONE",
     "TRACE_SUFFIXES",
     "UNITS",

@@ -13,7 +13,7 @@ import numpy as np
 
 from tokenfleet.envs.files import version_of
 from tokenfleet.envs.files.limits import IMPORT_BYTES, IMPORT_JSON_BYTES, IMPORT_ROWS
-from tokenfleet.envs.spec import SpecError, suggest
+from tokenfleet.envs.spec import SpecError, counted, suggest
 from tokenfleet.envs.traces.formats import (
     CONTAINERS,
     DATE,
@@ -25,14 +25,16 @@ from tokenfleet.envs.traces.formats import (
     mapped,
 )
 from tokenfleet.envs.traces.readers import read_trace, trace_name
-from tokenfleet.envs.traces.rows import LineError, RowLimits, Table, read_rows
+from tokenfleet.envs.traces.rows import Found, LineError, RowLimits, Table, read_rows
 from tokenfleet.envs.traces.trace import Trace
 
 ZERO_OUTPUTS = ("refuse", "drop", "one")
+MISSING = ("refuse", "drop")
 UNITS = ("auto", *TICKS_PER_S)
 SINCE_1970_S = 1e8
 """A first time from which on it is taken to count from 1970."""
 EVERY_ROWS = 10_000
+Columns = tuple["array[Any]", "array[int]", "array[int]"]
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,14 @@ class How:
         columns: role -> column of the file, where it differs from the format's.
         unit: of times, one of `UNITS`.
         zero_outputs: whether answers of no token are refused, dropped, or taken for one token.
+        missing: whether rows without a time or a prompt are refused or dropped.
     """
 
     format: str | None = None
     columns: Mapping[str, str] | None = None
     unit: str = "auto"
     zero_outputs: str = "refuse"
+    missing: str = "refuse"
 
     def __post_init__(self) -> None:
         problems = [
@@ -73,6 +77,7 @@ class How:
         for option, value, allowed in (
             ("--time-unit", self.unit, UNITS),
             ("--zero-outputs", self.zero_outputs, ZERO_OUTPUTS),
+            ("--missing", self.missing, MISSING),
         ):
             if value not in allowed:
                 problems.append(f"{option}: unknown {value!r}{suggest(value, allowed)}")
@@ -104,46 +109,58 @@ def import_trace(path: Path, how: How, progress: Callable[[int], None] = lambda 
     def choose(recognised: Format | None) -> Format | None:
         return mapped(base or recognised, container, how.columns or {}, unit)
 
+    gaps, empty = Found(), Found()
     more = "cut it into shorter ones"
-    limits = RowLimits(IMPORT_ROWS, IMPORT_BYTES, IMPORT_JSON_BYTES, more, least_output=0)
+    limits = RowLimits(IMPORT_ROWS, IMPORT_BYTES, IMPORT_JSON_BYTES, more, least_output=0, gaps=gaps)
     try:
         table = read_rows(path, container, choose, limits)
-        return _gathered(path, table, how, progress)
+        columns = _gathered(table, empty, how, progress)
     except LineError as error:
         raise SpecError([f"{path}:{error.line}: {error}"]) from None
+    if problems := _refused(how, gaps, empty):
+        raise SpecError([f"{path}: {problem}" for problem in problems])
+    if not columns[0]:
+        raise SpecError([f"{path}: no request is left: every answer has no token"])
+    return _sorted(path, table, columns, how, (gaps, empty))
 
 
-def _gathered(path: Path, table: Table, how: How, progress: Callable[[int], None]) -> Imported:
+def _gathered(table: Table, empty: Found, how: How, progress: Callable[[int], None]) -> Columns:
+    """Times in ticks of the file's own clock, prompts and answers; answers of no token are counted in `empty`."""
     dates = table.format.unit == DATE
     times: array[Any] = array("q" if dates else "d")
     prompts, outputs = array("i"), array("i")
-    empty, rows = 0, 0
+    rows = 0
     for line, time, prompt, output in table.rows:
         rows += 1
         if rows % EVERY_ROWS == 0:
             progress(EVERY_ROWS)
         if output == 0:
-            empty += 1
-            if how.zero_outputs == "refuse":
-                name = table.format.columns["output"]
-                advice = (
-                    "leave such requests out with --zero-outputs drop, or take them for one with --zero-outputs one"
-                )
-                raise LineError(line, f"{name}: an answer of no token cannot be served; {advice}")
+            empty.add(line, table.format.columns["output"])
             if how.zero_outputs == "drop":
                 continue
         times.append(int(time) if dates else time)
         prompts.append(prompt)
         outputs.append(max(output, 1))
     progress(rows % EVERY_ROWS)
-    if not times:
-        raise LineError(1, "no request is left: every answer has no token")
-    return _sorted(path, table, (times, prompts, outputs), empty, how)
+    return times, prompts, outputs
 
 
-def _sorted(
-    path: Path, table: Table, columns: tuple[array[Any], array[int], array[int]], empty: int, how: How
-) -> Imported:
+def _refused(how: How, gaps: Found, empty: Found) -> list[str]:
+    """What a user has to decide about rows that cannot be served as they stand, one line for each kind of them."""
+    problems = []
+    if gaps.count and how.missing == "refuse":
+        rows = counted(gaps.count, "row")
+        problems.append(f"{rows} without a time or a prompt: {gaps}; mend them, or leave them out with --missing drop")
+    if empty.count and how.zero_outputs == "refuse":
+        answers = counted(empty.count, "answer")
+        problems.append(
+            f"{answers} of no token, which cannot be served: {empty}; leave such requests out with "
+            "--zero-outputs drop, or take them for one with --zero-outputs one"
+        )
+    return problems
+
+
+def _sorted(path: Path, table: Table, columns: Columns, how: How, found: tuple[Found, Found]) -> Imported:
     ticks = np.frombuffer(columns[0], np.int64 if table.format.unit == DATE else np.float64)
     prompts, outputs = (np.frombuffer(column, np.int32).copy() for column in columns[1:])
     late = int((np.diff(ticks) < 0).sum())
@@ -154,11 +171,14 @@ def _sorted(
     begins = None
     if table.format.unit == DATE or first_s >= SINCE_1970_S:
         begins = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=first_s)
+    gaps, empty = found
     notes = []
     if late:
-        notes.append(f"sorted: {late:,} requests came before the one above them")
-    if empty:
+        notes.append(f"sorted: {counted(late, 'request')} came before the one of the row above")
+    if gaps.count:
+        notes.append(f"left out: {counted(gaps.count, 'row')} without a time or a prompt")
+    if empty.count:
         done = "left out" if how.zero_outputs == "drop" else "taken for one token"
-        notes.append(f"{empty:,} answers of no token were {done}")
+        notes.append(f"{done}: {counted(empty.count, 'answer')} of no token")
     arrival_s = (ticks - ticks[0]).astype(np.float64) / table.ticks_per_s
     return Imported(Trace(trace_name(path), arrival_s, prompts, outputs), begins, tuple(notes))

@@ -28,6 +28,8 @@ Row = tuple[int, float, int, int]
 """Line, time in ticks of the file's own clock, prompt tokens, output tokens."""
 Cells = tuple[int, tuple[Any, Any, Any]]
 """Line, and the values of the three columns."""
+OPEN_CELLS = ("", "nan", "null", "none", "na", "n/a")
+NOTHING_LEFT = "no request is left: every row lacks a time or a prompt"
 Choose = Callable[[Format | None], Format | None]
 """What a user says of a format that was recognised, or was not."""
 
@@ -40,16 +42,37 @@ class LineError(ValueError):
         self.line = line
 
 
+class Found:
+    """Rows of one kind that a reader goes past, counted; the first of them are kept for a message."""
+
+    SHOWN = 3
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[tuple[int, str]] = []
+
+    def add(self, line: int, column: str) -> None:
+        """Count a row, and the column for which it is one of them."""
+        self.count += 1
+        if self.count <= self.SHOWN:
+            self._first.append((line, column))
+
+    def __str__(self) -> str:
+        first = ", ".join(f"line {line} ({column})" for line, column in self._first)
+        return first + (", ..." if self.count > self.SHOWN else "")
+
+
 @dataclass(frozen=True)
 class RowLimits:
-    """What a table may cost.
+    """What a table may cost, and what it may lack.
 
     Attributes:
         rows: most lines.
         table_bytes: most bytes of text, inflated.
         json_bytes: most bytes of one JSON document.
         more: what to do with a longer table.
-        least_output: fewest tokens of an answer.
+        least_output: fewest tokens of an answer; with 0, an answer that is left open has none.
+        gaps: rows without a time or a prompt are left out, and counted here; by default they are mistakes.
     """
 
     rows: int = TABLE_ROWS
@@ -57,6 +80,7 @@ class RowLimits:
     json_bytes: int = JSON_BYTES
     more: str = ""
     least_output: int = 1
+    gaps: Found | None = None
 
 
 @dataclass(frozen=True)
@@ -86,12 +110,35 @@ def read_rows(path: Path, container: str, choose: Choose, limits: RowLimits) -> 
         SpecError: the file cannot be read.
     """
     form, cells = _OPEN[container](path, choose, limits)
+    if limits.gaps is not None:
+        cells = _without_gaps(form, cells, limits.gaps)
     first = next(cells, None)
     if first is None:
-        raise LineError(1, "the trace is empty: it has no request")
+        lack = limits.gaps is not None and limits.gaps.count
+        raise LineError(1, NOTHING_LEFT if lack else "the trace is empty: it has no request")
     unit = form.unit or unit_of(form.columns["arrival"], first[1][0])
     form = Format(form.doc, form.container, form.columns, unit)
     return Table(form, _parsed(form, first, cells, limits))
+
+
+def _without_gaps(form: Format, rows: Iterator[Cells], gaps: Found) -> Iterator[Cells]:
+    """The rows that have a time and a prompt."""
+    needed = [(place, form.columns[role]) for place, role in enumerate(ROLES) if role != "output"]
+    for line, cells in rows:
+        lacks = next((column for place, column in needed if _is_open(cells[place])), None)
+        if lacks is None:
+            yield line, cells
+        else:
+            gaps.add(line, lacks)
+
+
+def _is_open(value: Any) -> bool:
+    """Whether a cell is left open, as tables of several programs write it.
+
+    >>> [_is_open(value) for value in ("", " NaN", None, 0, "0")]
+    [True, True, True, False, False]
+    """
+    return value is None or (isinstance(value, str) and value.strip().lower() in OPEN_CELLS)
 
 
 def _parsed(form: Format, first: Cells, others: Iterator[Cells], limits: RowLimits) -> Iterator[Row]:
@@ -146,13 +193,15 @@ def _open_jsonl(path: Path, choose: Choose, limits: RowLimits) -> tuple[Format, 
 
     def body() -> Iterator[Cells]:
         line, record = first
+        lenient = False  # a key that the first object lacks is misspelt
         while True:
-            arrival, prompt, output = (_value(line, record, form.columns[role]) for role in ROLES)
+            arrival, prompt, output = (_value(line, record, form.columns[role], lenient) for role in ROLES)
             yield line, (arrival, prompt, output)
             try:
                 line, record = next(records)
             except StopIteration:
                 return
+            lenient = limits.gaps is not None
 
     return form, body()
 
@@ -176,13 +225,15 @@ def _object(line: int, text: str) -> Mapping[str, Any]:
     return record
 
 
-def _value(line: int, record: Mapping[str, Any], path: str) -> Any:
-    """What stands behind a key, or behind the parts of its dotted path."""
+def _value(line: int, record: Mapping[str, Any], path: str, lenient: bool) -> Any:
+    """What stands behind a key, or behind the parts of its dotted path; `lenient`: None where the key is missing."""
     if path in record:
         return record[path]
     found: Any = record
     for part in path.split("."):
         if not isinstance(found, dict) or part not in found:
+            if lenient:
+                return None
             hint = "; --column of the import names another"
             raise LineError(line, f"key {path!r} is missing{suggest(path, leaves(record))}{hint}")
         found = found[part]
@@ -240,7 +291,7 @@ def _time(line: int, name: str, value: Any, parse: Callable[[Any], float], unit:
 
 
 def _tokens(line: int, name: str, value: Any, least: int) -> int:
-    if least == 0 and value in ("", None):  # a request that failed
+    if least == 0 and _is_open(value):  # a request that failed
         return 0
     try:
         number = float(value)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tokenfleet.envs.spec import counted
+
 EVEN = 0.03
 """Largest difference of a split's offered value from the mean over splits, relative, that counts as even."""
 
@@ -22,7 +24,7 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     for name, criterion in card["criteria"].items():
         yield f"{'pass' if criterion['passed'] else 'FAIL'}  {name:18} {criterion['measured']}"
     yield ""
-    yield f"values [USD an episode], {budget['episodes']} validation episodes, span {card['span_usd']:.3f}"
+    yield f"values [USD an episode], {counted(budget['episodes'], 'validation episode')}, span {card['span_usd']:.3f}"
     for name, value in sorted(card["values"].items(), key=lambda item: -item[1]["estimate"]):
         yield f"  {name:30} {value['estimate']:9.3f} [{value['low']:.3f}, {value['high']:.3f}]"
     for name, why in card["refused"].items():

@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.base import Policy, PolicyContext, State
 from tokenfleet.policies.learned.wrapper_state import wrapper_of
+from tokenfleet.policies.policy_files import told_under
 from tokenfleet.policies.registry import build_policy
 
 if TYPE_CHECKING:
     from stable_baselines3.common.policies import BasePolicy
 
     from tokenfleet.policies.learned.rebuilding import LearnedPolicy
+
+WHERE = "policy.base"
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,10 @@ class CorrectedEnv(WatchedEnv):
     def __init__(self, env: VectorEnv[Any, Any, Any], base: Base) -> None:
         box = env.single_action_space
         if not isinstance(box, spaces.Box) or not np.array_equal(box.low, -box.high):
-            raise SpecError([f"policy.base: only actions in a box around 0 can be corrected (got {box})"])
-        super().__init__(env, base.policy_in(env))
+            raise SpecError([f"{WHERE}: only actions in a box around 0 can be corrected (got {box})"])
+        with told_under(WHERE):
+            policy = base.policy_in(env)
+        super().__init__(env, policy)
         self.base, self._box = base, box
 
     def step(self, actions: NDArray[Any]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:

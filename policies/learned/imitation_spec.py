@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator
 from typing_extensions import Self
 
-from tokenfleet.envs.spec import Count, PositiveFloat, SpecError
+from tokenfleet.envs.spec import Count, PositiveFloat
 from tokenfleet.policies.choices import PolicyChoice
 from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec, Rate, Schedule
 from tokenfleet.policies.learned.networks import ControllerNetwork
+from tokenfleet.policies.policy_files import told_under
 
 
 def _share(rate: Schedule) -> Schedule:
@@ -63,10 +64,8 @@ class DaggerSpec(AlgorithmSpec):
         Raises:
             SpecError: the file of the teacher cannot be read.
         """
-        try:
+        with told_under("algo.teacher"):
             return self.model_copy(update={"teacher": read(self.teacher)})
-        except SpecError as error:
-            raise SpecError([f"algo.teacher: {problem}" for problem in error.problems]) from None
 
     def network_parts(self) -> dict[str, Any]:
         """See `AlgorithmSpec.network_parts`: the network acts without its teacher."""

@@ -12,11 +12,12 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.envs.user_code import Guard, UserCodeError, check_numbers, is_ours, named
+from tokenfleet.envs.user_code import Guard, check_numbers, is_ours, named
 from tokenfleet.policies.base import Policy
 from tokenfleet.policies.learned.checkpoint import load_base
 from tokenfleet.policies.learned.correction import WatchedEnv, base_of
 from tokenfleet.policies.learned.wrapper_state import wrapper_of
+from tokenfleet.policies.policy_files import told_under
 from tokenfleet.policies.registry import Choice
 
 WHERE = "algo.teacher"
@@ -90,13 +91,9 @@ def taught(env: VectorEnv[Any, Any, Any], choice: Choice, trust: Iterable[str] =
     if base_of(env) is not None:
         hint = "leave it out, and correct the trained run in a run of its own, by policy.base=<run>"
         raise SpecError([f"policy.base: imitation learns the teacher's whole actions and corrects nothing; {hint}"])
-    try:
+    with told_under(WHERE):
         found = load_base(choice, reach=1.0, trust=trust)
         teacher = found.policy_in(env)
-    except UserCodeError:
-        raise
-    except SpecError as error:
-        raise SpecError([f"{WHERE}: {problem}" for problem in error.problems]) from error
     digest = np.zeros(DIGEST_BYTES, np.uint8)
     if found.learned is not None:
         digest = np.frombuffer(bytes.fromhex(found.learned.meta.weights_sha256), np.uint8).copy()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from tokenfleet.envs.spec import counted
 from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec
 from tokenfleet.policies.learned.algorithms import OffPolicySpec, OnPolicySpec, PpoSpec, ShippedSpec, Td3Spec
 from tokenfleet.policies.learned.imitation_spec import DaggerSpec
@@ -107,7 +108,7 @@ def learning_warning(algorithm: AlgorithmSpec, num_envs: int, total_timesteps: i
         return None
     number = plan.updates(total_timesteps)
     return (
-        f"total_timesteps: {total_timesteps} steps are {number} update{'s' * (number != 1)} of {algorithm.name}, a "
+        f"total_timesteps: {total_timesteps} steps are {counted(number, 'update')} of {algorithm.name}, a "
         f"round of {plan.round_steps} steps each; for {FEW_UPDATES} give {plan.least_timesteps(FEW_UPDATES)} steps, "
         f"or a smaller algo.{plan.key}"
     )

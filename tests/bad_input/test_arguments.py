@@ -79,7 +79,7 @@ ACTIONS: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", ACTIONS)
-def test_a_wrong_action_of_one_environment_is_told_in_its_shape(name: str) -> None:
+def test_a_wrong_action_of_one_environment_is_told_with_the_shape_of_one(name: str) -> None:
     action, message = ACTIONS[name]
     env = FleetEnv("tiny")
     env.reset(seed=0)
@@ -88,7 +88,7 @@ def test_a_wrong_action_of_one_environment_is_told_in_its_shape(name: str) -> No
 
 
 @pytest.mark.parametrize("actions", [None, "full speed", 0.5, [[None]]])
-def test_wrong_actions_of_many_are_told_in_theirs(actions: Any) -> None:
+def test_wrong_actions_of_several_environments_are_told_with_the_shape_of_all(actions: Any) -> None:
     envs = FleetVectorEnv("tiny", 2)
     envs.reset(seed=0)
     with pytest.raises(ValueError, match=r"^actions must be an array of numbers|^2 fleets need as many"):
@@ -113,7 +113,7 @@ def test_a_closed_environment_says_so(kind: type[FleetEnv], use: str) -> None:
         USES[use](env)
 
 
-def test_so_does_one_that_gymnasium_made() -> None:
+def test_a_closed_environment_that_gymnasium_made_says_so() -> None:
     env = gymnasium.make("tokenfleet:tokenfleet/Fleet-v0", scenario="tiny")
     env.reset(seed=0)
     env.close()
@@ -121,6 +121,6 @@ def test_so_does_one_that_gymnasium_made() -> None:
         env.reset()
 
 
-def test_before_the_first_reset_one_environment_speaks_of_itself() -> None:
+def test_a_step_before_the_first_reset_of_one_environment_speaks_of_one() -> None:
     with pytest.raises(RuntimeError, match=r"^reset the environment before the first step$"):
         FleetEnv("tiny").step(np.zeros(SIZE))

@@ -133,7 +133,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
 
 
 @pytest.mark.parametrize("typed", CASES)
-def test_it_is_answered_in_words_and_leaves_everything_as_it_was(
+def test_a_folder_in_the_way_is_answered_in_words_and_everything_stays_as_it_was(
     typed: str, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)

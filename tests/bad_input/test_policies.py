@@ -133,7 +133,9 @@ CASES: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("typed", CASES)
-def test_it_is_answered_in_words_and_leaves_nothing_behind(typed: str, run: Run, folder: Path) -> None:
+def test_a_policy_that_cannot_be_is_refused_in_words_and_nothing_is_left_behind(
+    typed: str, run: Run, folder: Path
+) -> None:
     before = tree(folder)
     check_refusal(run(typed), CASES[typed])
     assert tree(folder) == before
@@ -150,7 +152,7 @@ def test_a_crafted_checkpoint_runs_nothing_in_a_process_of_its_own(folder: Path)
 
 
 @pytest.mark.parametrize("file", ["forged/policy.safetensors", "pickled/meta.json"])
-def test_the_crafted_files_would_run_code_if_they_were_unpickled(
+def test_the_crafted_files_would_run_code_when_unpickled(
     file: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)

@@ -214,7 +214,7 @@ CASES = {**FLEETS, **WORKLOADS, **ENVIRONMENTS}
 
 
 @pytest.mark.parametrize("typed", CASES)
-def test_it_is_answered_in_words_and_leaves_nothing_behind(
+def test_a_scenario_that_cannot_be_is_refused_in_words_and_nothing_is_left_behind(
     typed: str, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.dont_write_bytecode", True)

@@ -54,7 +54,7 @@ CASES: dict[str, tuple[str, ...]] = {
         r"^scenario\.sites\.lba: no pool stands at this site; pools stand at lab; add a pool or remove the site$",
     ),
     "train scenario=tiny scenario.pools.lab-8b.gpu=mine": (
-        r"^scenario\.pools\.lab-8b\.gpu: unknown name 'mine' .*; one of your own is found by catalog\.search_paths=",
+        r"^scenario\.pools\.lab-8b\.gpu: unknown name 'mine' .*; one of your own, <folder>/gpu/mine\.yaml, is found by",
     ),
     "train algo.gamma=2": (r"^algo\.gamma: .*less than or equal to 1 \(got 2\)$",),
     "train algo.learning_rate=fast": (r"^algo\.learning_rate\S*: .*valid number.*\(got 'fast'\)$",),
@@ -68,9 +68,10 @@ CASES: dict[str, tuple[str, ...]] = {
         r"^algo\.network: unknown key; did you mean 'policy_kwargs', as",
         r"^algo\.normalise: unknown key; did you mean 'normalize', as",
     ),
-    "train algo=dagger algo.teacher=operatr": (
-        r"^algo\.teacher: policy: unknown name 'operatr'; did you mean 'operator'\?",
-    ),
+    "train algo=dagger algo.teacher=operatr": (r"^algo\.teacher: unknown name 'operatr'; did you mean 'operator'\?",),
+    "train policy.base=operatr": (r"^policy\.base: unknown name 'operatr'; did you mean 'operator'\?",),
+    "train policy.base=mine.yaml": (r"^policy\.base: mine\.yaml: no such file$",),
+    "train policy.base.name=operator policy.base.gain=2": (r"^policy\.base\.operator\.gain: unknown",),
     "train algo=dagger policy.base=operator": (r"^policy\.base: imitation .*; leave it out, and correct the trained",),
     "train algo.policy_kwargs.activation=relu": (
         r"^algo\.policy_kwargs\.activation: unknown key; did you mean 'activation_fn', as",
@@ -95,12 +96,12 @@ CASES: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("typed", CASES)
-def test_it_is_answered_in_words_and_leaves_nothing_behind(typed: str, run: Run, tmp_path: Path) -> None:
+def test_mistyped_words_are_refused_in_words_and_nothing_is_left_behind(typed: str, run: Run, tmp_path: Path) -> None:
     check_refusal(run(typed), CASES[typed])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_so_it_is_in_a_process_of_its_own(tmp_path: Path) -> None:
+def test_mistyped_words_are_refused_in_a_separate_process_too(tmp_path: Path) -> None:
     outcome = in_a_process_of_its_own("train n_envs=many", tmp_path)
     check_refusal(outcome, CASES["train n_envs=many"])
     assert outcome.out == ""

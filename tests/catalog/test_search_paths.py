@@ -167,3 +167,28 @@ def test_a_profile_under_a_wrong_name_is_not_passed_over(mine: Path) -> None:
 def test_folders_must_be_a_list_of_folders(given: Any) -> None:
     with pytest.raises(SpecError, match=r"^catalog\.search_paths: "):
         FleetEnv("tiny", search_paths=given if given != "nowhere" else [given])
+
+
+@pytest.mark.parametrize("place", ["scenario/my-scenario.yaml", "my-scenario.yaml"])
+def test_an_entry_near_the_file_of_a_scenario_is_told_with_the_folder_to_name(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "mine")
+    (folder / "scenario" / "my-scenario.yaml").rename(folder / place)
+    (folder / "scenario" / "beside.csv").rename(folder / Path(place).parent / "beside.csv")
+    monkeypatch.chdir(tmp_path)
+    way_out = "{} is found by catalog.search_paths=[mine] (Python: search_paths=['mine'])"
+    of_ours = {
+        "sites.lab.grid.price_usd_per_mwh": 30.0,
+        "classes.chat.slo": "llama2-70b",
+        "workload.named.trace": "azure-chat-2023",
+    }
+    for overrides, entries in (
+        ({}, ["series/my-prices.yaml", "slo/my-slo.yaml", "trace/my-trace.csv"]),
+        (of_ours, ["gpu/my-gpu.yaml"]),
+    ):
+        with pytest.raises(SpecError) as refused:
+            load_scenario(Path("mine") / place, overrides)
+        told = [problem.split("; ")[-1] for problem in refused.value.problems]
+        assert told == [way_out.format(f"mine/{entry}") for entry in entries]
+    assert load_scenario(Path("mine") / place, search_paths=["mine"]).pools["pool"].gpu == "my-gpu"

@@ -5,21 +5,19 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import shlex
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from tests.command_line import Outcome, check_refusal, tree
-from tests.demand.recordings import demand, drawn, write
+from tests.command_line import check_refusal, tree
+from tests.demand.recordings import Do, demand, drawn, served, write
 from tokenfleet.envs import FleetEnv
-from tokenfleet.envs.demand.__main__ import COMMAND, FIT_EXAMPLES, IMPORT_EXAMPLES, main
+from tokenfleet.envs.demand.__main__ import COMMAND, FIT_EXAMPLES, IMPORT_EXAMPLES
 from tokenfleet.envs.demand.importers import IMPORTERS
 from tokenfleet.envs.scenario import load_scenario
-from tokenfleet.envs.traces import FORMATS, read_clients, read_sessions, read_trace, write_trace
+from tokenfleet.envs.traces import FORMATS, Trace, read_clients, read_sessions, read_trace, write_trace
 
 AZURE = (
     "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-05-10 00:00:00.5+00:00,100,10\n2024-05-10 00:00:02+00:00,200,20\n"
@@ -33,30 +31,6 @@ MOONCAKE = (
 BENCH = {"input_lens": [100, 200], "output_lens": [10, 20], "start_times": [1e6 + 0.5, 1e6 + 2.0], "ttfts": [1, 1]}
 RATES = "model,client,window_start_s,rate_rps,iat_family,param1\na,7,0,2.0,Gamma,0.5\na,7,600,4.0,Weibull,0.7\n"
 TOKENS = "model,client,field,p10,p50,p90,p99\na,7,input_tokens,10,100,500,900\na,7,output_tokens,5,20,50,90\n"
-Do = Callable[[str], Outcome]
-
-
-@pytest.fixture
-def do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Do:
-    """A function that runs the command in `tmp_path`."""
-    monkeypatch.chdir(tmp_path)
-
-    def do(typed: str) -> Outcome:
-        capsys.readouterr()
-        try:
-            code = main(shlex.split(typed))
-        except SystemExit as ended:  # argparse
-            code = int(ended.code or 0)
-        return Outcome(code, *capsys.readouterr())
-
-    return do
-
-
-def served(path: Path) -> list[tuple[float, int, int]]:
-    """The requests of a trace."""
-    trace = read_trace(path)
-    columns = (trace.arrival_s, trace.prompt_tokens, trace.output_tokens)
-    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 # --- import ---
@@ -79,7 +53,6 @@ def test_every_record_becomes_a_trace(do: Do, tmp_path: Path, record: str, file:
     assert done.code == 0, done.errors
     assert served(tmp_path / out) == [(0.0, 100, 10), (1.5, 200, 20)]
     assert f"wrote {out}" in done.out
-    assert set(FORMATS) < set(IMPORTERS)
 
 
 def test_conversations_and_clients_are_written_as_the_streams_read_them(do: Do, tmp_path: Path) -> None:
@@ -140,7 +113,10 @@ def test_one_column_of_another_name_is_named_alone(do: Do, tmp_path: Path) -> No
 
 def test_a_request_that_failed_has_an_answer_of_no_token(do: Do, tmp_path: Path) -> None:
     write(tmp_path / "log.csv", "arrival_s,prompt_tokens,output_tokens\n0,100,10\n1,50,\n2,200,20\n")
-    check_refusal(do("import auto log.csv --out t.csv"), [r"^log\.csv:3: output_tokens: .* --zero-outputs drop"])
+    check_refusal(
+        do("import auto log.csv --out t.csv"),
+        [r"^log\.csv: 1 answer of no token, .*: line 3 \(output_tokens\); .* --zero-outputs drop"],
+    )
     assert do("import auto log.csv --out t.csv --zero-outputs drop").code == 0
     assert served(tmp_path / "t.csv") == [(0.0, 100, 10), (2.0, 200, 20)]
 
@@ -157,17 +133,17 @@ def test_rows_out_of_order_are_sorted_and_counted(do: Do, tmp_path: Path) -> Non
     write(tmp_path / "log.csv", "arrival_s,prompt_tokens,output_tokens\n9,3,1\n7,1,1\n8,2,1\n")
     done = do("import auto log.csv --out t.csv")
     assert served(tmp_path / "t.csv") == [(0.0, 1, 1), (1.0, 2, 1), (2.0, 3, 1)]
-    assert "note: sorted: 1 requests came before the one above them" in done.out
+    assert "note: sorted: 1 request came before the one of the row above" in done.out
 
 
 def test_answers_of_no_token_are_refused_dropped_or_taken_for_one(do: Do, tmp_path: Path) -> None:
     write(tmp_path / "b.csv", BURST_LOST)
     refused = do("import burstgpt b.csv --out t.csv")
-    check_refusal(refused, [r"^b\.csv:3: Response tokens: an answer of no token .* --zero-outputs drop, .* one$"])
-    assert not (tmp_path / "t.csv").exists()
-    assert (
-        "note: 1 answers of no token were left out" in do("import burstgpt b.csv --out t.csv --zero-outputs drop").out
+    check_refusal(
+        refused, [r"^b\.csv: 1 answer of no token, .*: line 3 \(Response tokens\); .* --zero-outputs drop, .* one$"]
     )
+    assert not (tmp_path / "t.csv").exists()
+    assert "note: left out: 1 answer of no token" in do("import burstgpt b.csv --out t.csv --zero-outputs drop").out
     assert served(tmp_path / "t.csv") == [(0.0, 100, 10), (4.5, 200, 20)]
     do("import burstgpt b.csv --out one.csv --zero-outputs one")
     assert served(tmp_path / "one.csv") == [(0.0, 100, 10), (2.0, 50, 1), (4.5, 200, 20)]
@@ -234,12 +210,26 @@ def test_a_fit_is_named_in_a_scenario_and_says_its_error(do: Do, tmp_path: Path)
 
 def test_the_fit_that_left_the_rest_out_is_another(do: Do, tmp_path: Path) -> None:
     write_trace(drawn(demand(5.0), 600.0), tmp_path / "mine.npz")
-    do("fit mine.npz --name whole")
-    assert do("fit mine.npz --name part --leave-out --held-out 0.5").code == 0
-    whole, part = (yaml.safe_load((tmp_path / "demand" / f"{name}.yaml").read_text()) for name in ("whole", "part"))
-    assert "the first 50% of its time" in part["sources"][0]
-    assert whole["rate_rps"] != part["rate_rps"]
-    assert "no error is known" in do("fit mine.npz --name unjudged --held-out 0").out
+    trace = read_trace(tmp_path / "mine.npz")
+    first = trace.arrival_s < 0.5 * trace.duration_s
+    columns = (trace.arrival_s, trace.prompt_tokens, trace.output_tokens)
+    write_trace(Trace("begun", *(column[first] for column in columns)), tmp_path / "begun.npz")
+    fitted = {}
+    for name, typed in {
+        "whole": "mine.npz", "part": "mine.npz --leave-out --held-out 0.5", "half": "begun.npz --held-out 0",
+    }.items():  # fmt: skip
+        assert do(f"fit {typed} --name {name}").code == 0
+        fitted[name] = yaml.safe_load((tmp_path / "demand" / f"{name}.yaml").read_text())
+    assert "the first 50% of its time" in fitted["part"]["sources"][0]
+    rates, lengths = ({name: entry[key] for name, entry in fitted.items()} for key in ("rate_rps", "lengths"))
+    assert rates["part"] == pytest.approx(rates["half"], rel=0.005)
+    assert rates["part"] != pytest.approx(rates["whole"], rel=0.005)
+    assert lengths["part"] == lengths["half"] != lengths["whole"]
+
+
+def test_a_fit_of_which_nothing_is_held_out_says_that_no_error_is_known(do: Do, tmp_path: Path) -> None:
+    write_trace(drawn(demand(5.0), 600.0), tmp_path / "mine.npz")
+    assert "no error is known" in do("fit mine.npz --held-out 0").out
 
 
 def test_an_entry_is_overwritten_only_by_force(do: Do, tmp_path: Path) -> None:
@@ -270,7 +260,18 @@ def test_the_examples_of_the_help_run(do: Do, tmp_path: Path) -> None:
         assert done.code == 0, (line, done.errors)
 
 
-def test_help_is_shown(do: Do) -> None:
-    for words in ("--help", "import --help", "fit --help"):
-        assert do(words).code == 0
-    assert do("import nonsense a.csv --out b.csv").code == 2
+def test_the_help_of_import_says_what_every_kind_of_record_is(do: Do) -> None:
+    lines = [" ".join(line.split()) for line in do("import --help").out.splitlines()]
+    assert set(FORMATS) < set(IMPORTERS)
+    assert [name for name, importer in IMPORTERS.items() if f"{name} {importer.doc}" not in lines] == []
+
+
+def test_the_help_of_fit_names_every_format(do: Do) -> None:
+    words = " ".join(do("fit --help").out.split())
+    assert all(option in words for option in ("--held-out", "--leave-out", "--start", "--record"))
+
+
+def test_an_unknown_kind_of_record_is_answered_with_those_that_there_are(do: Do) -> None:
+    refused = do("import nonsense a.csv --out b.csv")
+    assert refused.code == 2
+    assert [name for name in IMPORTERS if name not in refused.errors] == []

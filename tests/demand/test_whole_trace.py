@@ -46,17 +46,17 @@ def test_every_request_is_offered_once_at_its_time(recorded: tuple[Trace, Path])
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_it_is_not_trained_on(recorded: tuple[Trace, Path], split: str) -> None:
+def test_a_whole_trace_is_not_trained_on(recorded: tuple[Trace, Path], split: str) -> None:
     env = FleetEnv(scenario_of(recorded[1]), split=split)
     with pytest.raises(SpecError, match=rf"is a test set, not for split '{split}'; evaluate on split=test"):
         env.reset(seed=0)
 
 
-def test_an_episode_must_hold_all_of_it(recorded: tuple[Trace, Path]) -> None:
+def test_an_episode_must_hold_all_of_a_whole_trace(recorded: tuple[Trace, Path]) -> None:
     with pytest.raises(SpecError, match=r"whole: trace .* lasts [\d.]+ s, an episode only 30 s; raise horizon_ticks"):
         scenario_of(recorded[1], horizon_ticks=30)
 
 
-def test_its_rate_is_its_own(recorded: tuple[Trace, Path]) -> None:
+def test_a_whole_trace_keeps_the_recorded_rate(recorded: tuple[Trace, Path]) -> None:
     with pytest.raises(SpecError, match="rate_rps: a whole trace keeps its own rate"):
         TraceStream.parse({"request_class": "chat", "trace": str(recorded[1]), "whole": True, "rate_rps": 2.0})

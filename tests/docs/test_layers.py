@@ -78,11 +78,6 @@ def test_the_page_lists_the_modules_that_there_are():
     assert listed == {path.name + "/" * path.is_dir() for path in layers if not path.name.startswith("__")}
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:envs|calibration)/[\w/.]+)`", PAGE))))
-def test_the_page_names_files_that_there_are(name):
-    assert (ROOT / name).exists()
-
-
 def test_a_replica_on_standby_wakes_as_the_page_says() -> None:
     assert f"{RESUME_FIXED_S} s + bytes of weights per board / {RESUME_BYTES_PER_S / 1e9}e9 bytes/s" in PAGE
 

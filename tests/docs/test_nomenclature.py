@@ -44,11 +44,6 @@ def test_every_letter_of_a_shape_is_explained() -> None:
     assert used <= set(re.findall(r"\| `(\w)` \|", section))
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(envs/[\w/.]+)`", PAGE))))
-def test_the_page_names_files_that_there_are(name: str) -> None:
-    assert (ROOT / name).is_file()
-
-
 def test_the_symbols_are_those_of_the_code() -> None:
     code = {field.name for field in fields(Batch)}
     code |= {q.name for q in quantities_of(Controls)}

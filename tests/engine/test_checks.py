@@ -78,9 +78,9 @@ def test_an_episode_that_does_not_fit_the_fleet_is_refused(engine, change, messa
 def test_there_is_no_fleet_beyond_the_batch(engine, index):
     instance = random_instance(0)
     fleet = make_engine(engine, instance.arrays, 1)
-    with pytest.raises(IndexError, match=f"fleet {index} of 1"):
+    with pytest.raises(IndexError, match=rf"^index: must be 0, the only fleet \(got {index}\)$"):
         fleet.reset(index, instance.episode)
-    with pytest.raises(IndexError, match=f"fleet {index} of 1"):
+    with pytest.raises(IndexError, match=rf"^index: must be 0, the only fleet \(got {index}\)$"):
         fleet.request_log(index)
 
 

@@ -163,8 +163,10 @@ def test_forks_that_cannot_be_are_refused(engine):
     instance = random_instance(0, load=1.0)
     fleets = make_engine(engine, instance.arrays, 3)
     fleets.reset(0, instance.episode)
-    with pytest.raises(IndexError, match="fleet 3 of 3"):
+    with pytest.raises(IndexError, match=r"^targets: must be from 0 to 2, as there are 3 fleets \(got 3\)$"):
         fleets.fork([0], [3])
+    with pytest.raises(IndexError, match=r"^sources: must be from 0 to 2, as there are 3 fleets \(got -1\)$"):
+        fleets.fork([-1], [0])
     with pytest.raises(RuntimeError, match="fleet 1 was never reset"):
         fleets.fork([1], [2])
     with pytest.raises(SpecError, match=r"needs as many targets as sources \(got 1 and 2\)"):

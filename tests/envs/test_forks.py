@@ -126,13 +126,20 @@ def test_a_restore_that_cannot_be_leaves_every_fleet_as_it_was() -> None:
     held = envs.snapshot()
     envs.step(actions[0])
     twin = copy.deepcopy(envs)
-    with pytest.raises(IndexError, match="fleet 9 of 4"):
+    with pytest.raises(IndexError, match=r"^fleets: must be from 0 to 3, as there are 4 fleets \(got 9\)$"):
         envs.restore(held, [0, 1, 2, 9])
     with pytest.raises(SpecError, match=r"fleets: a fleet can become one other \(fleet 0 is named more than once\)"):
         envs.restore(held, [0, 0, 1, 2])
     with pytest.raises(SpecError, match=r"snapshot: must be what `snapshot` gave \(got None\)"):
         envs.restore(None)  # type: ignore[arg-type]
     assert_same(envs.step(actions[1]), twin.step(actions[1]))
+
+
+@pytest.mark.parametrize(("sources", "targets", "argument"), [([4], [0], "sources"), ([0], [4], "targets")])
+def test_a_fork_names_the_argument_that_is_no_fleet(sources: list[int], targets: list[int], argument: str) -> None:
+    envs, _ = begun(AutoresetMode.NEXT_STEP)
+    with pytest.raises(IndexError, match=rf"^{argument}: must be from 0 to 3, as there are 4 fleets \(got 4\)$"):
+        envs.fork(sources, targets)
 
 
 def test_snapshots_of_others_are_refused() -> None:

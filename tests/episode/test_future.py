@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tokenfleet.envs.engine import Engine, make_engine, present_of
+from tests.episode.futures import fleet_at, played, undisturbed
+from tokenfleet.envs.engine import present_of
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode, sample_episode
 from tokenfleet.envs.episode.future import Future, draw_future
@@ -43,23 +44,6 @@ def test_a_column_of_one_number_is_kept_even_where_it_is_not_the_default() -> No
     assert {name: getattr(table, name).tolist() for name in same} == {name: [value] * 4 for name, value in same.items()}
 
 
-def fleet_at(scenario: Scenario, ticks: int, seed: int = 0) -> tuple[Engine, Episode]:
-    """A fleet some ticks into an episode, at full clocks."""
-    arrays = FleetArrays.from_scenario(scenario)
-    fleet, episode = make_engine("native", arrays, 1), sample_episode(scenario, seed)
-    fleet.reset(0, episode)
-    for _ in range(ticks):
-        fleet.step(Controls.neutral(1, arrays.route_mask.astype(float)))
-    return fleet, episode
-
-
-def undisturbed(scenario: Scenario, episode: Episode, tick: int) -> Present:
-    """A present in which every call without predecessors has been made in its time, and no call has ended."""
-    none = np.zeros(len(episode.requests), np.bool_)
-    asked = episode.requests.arrival_s < tick * scenario.tick_s
-    return Present(tick, asked, none, np.full(len(none), np.nan), np.empty(0, np.int32))
-
-
 def to_come(future: Future) -> np.ndarray:
     """Rows of the requests that were drawn anew."""
     fresh = np.ones(len(future.episode.requests), np.bool_)
@@ -72,17 +56,13 @@ def test_whoever_lives_another_future_from_its_start_comes_to_the_same_present(n
     scenario = load_scenario(name, SCENARIOS[name])
     fleet, episode = fleet_at(scenario, TICK)
     future = draw_future(episode, present_of(fleet, 0, TICK), 7)
-    again = make_engine("native", fleet.arrays, 1)
-    again.reset(0, future.episode)
-    neutral = Controls.neutral(1, fleet.arrays.route_mask.astype(float))
-    for _ in range(TICK):
-        again.step(neutral)
+    again = played(fleet.arrays, future.episode, TICK)
     np.testing.assert_array_equal(again.view.rows, fleet.view.rows)
     np.testing.assert_array_equal(again.outcome.rows, fleet.outcome.rows)
     fleet.change_future(0, future)
     for _ in range(40):
         for engine in (fleet, again):
-            engine.step(neutral)
+            engine.step(Controls.neutral(1, engine.arrays.route_mask.astype(float)))
         np.testing.assert_array_equal(again.view.rows, fleet.view.rows)
         np.testing.assert_array_equal(again.outcome.rows, fleet.outcome.rows)
 
@@ -175,11 +155,7 @@ def test_announced_events_stay_and_others_are_as_likely_as_they_are() -> None:
         for episode in (sample_episode(scenario, seed) for seed in range(50))
         if (episode.rating_w == episode.rating_w[0]).all()  # no emergency comes
     )
-    fleet = make_engine("native", FleetArrays.from_scenario(scenario), 1)
-    fleet.reset(0, episode)
-    for _ in range(60):
-        fleet.step(Controls.neutral(1, fleet.arrays.route_mask.astype(float)))
-    now = present_of(fleet, 0, 60)
+    now = present_of(played(FleetArrays.from_scenario(scenario), episode, 60), 0, 60)
     futures = [draw_future(episode, now, seed).episode for seed in range(300)]
     comes = np.array([(future.rating_w < future.rating_w[0]).any() for future in futures])
     # Nothing has come in the first half: 0.25 against 0.5 that nothing comes at all.

@@ -95,16 +95,19 @@ def test_a_call_makes_the_price_jump_and_its_notice_the_forecast():
     np.testing.assert_allclose(told[announced : len(price) - 50], price[announced + 50 :], rtol=1e-5)
 
 
-def test_the_spread_that_is_told_is_that_of_the_price_around_its_forecast():
-    law = RealTimePriceSpec(spikes_per_h=0.5)
+@pytest.mark.parametrize("law", [RealTimePriceSpec(spikes_per_h=0.5), RealTimePriceSpec(spikes_per_h=0.0)])
+def test_the_spread_that_is_told_is_that_of_the_price_around_its_forecast(law: RealTimePriceSpec):
     calendar, time_s, rng = Calendar(100.0, 1.0 / 3600.0), np.array([0.0, 4 * 3600.0]), np.random.default_rng(0)
     paths = [law.draw(calendar, time_s, rng) for _ in range(3000)]
-    errors = [path.now[1] - path.expected(4.0)[0] for path in paths]
-    assert np.mean(errors) == pytest.approx(0.0, abs=2.5)
+    later, told = np.array([(path.now[1], path.expected(4.0)[0]) for path in paths]).T
+    errors = later - told
+    assert np.mean(errors) == pytest.approx(0.0, abs=4.0 * np.std(errors) / np.sqrt(len(paths)))
+    assert np.polyfit(told, errors, 1)[0] == pytest.approx(0.0, abs=0.2)  # dear or cheap now, right on average
     assert np.std(errors) == pytest.approx(law.deviation(4.0), rel=0.1)
 
 
 def test_demand_is_forecast_with_an_error_that_grows_and_is_right_on_average():
+    """Lognormal, 0.3 a day ahead, memory 12 h: 50 s are 2 h here, so 0.3 sqrt(1 - exp(-4 / 12)) = 0.160."""
     scenario = day(forecast={"demand": {"error_fraction": 0.3}})
     truth, told, spread = [], [], []
     for seed in range(20):
@@ -115,7 +118,8 @@ def test_demand_is_forecast_with_an_error_that_grows_and_is_right_on_average():
     ratio = np.concatenate(told) / np.maximum(np.concatenate(truth), 0.1)
     assert np.mean(np.concatenate(truth)) == pytest.approx(scenario.mean_rate_rps("chat-70b"), rel=0.15)
     assert np.mean(ratio) == pytest.approx(1.0, abs=0.1)
-    assert np.std(ratio) == pytest.approx(np.mean(np.concatenate(spread) / np.concatenate(told)), rel=0.35)
+    assert np.std(ratio) == pytest.approx(np.sqrt(np.expm1(0.160**2)), rel=0.35)
+    np.testing.assert_allclose(np.concatenate(spread) / np.concatenate(told), np.sqrt(np.expm1(0.160**2)), rtol=0.01)
 
 
 def test_no_future_tells_how_wrong_the_forecasts_of_demand_are():
@@ -162,8 +166,15 @@ def test_values_beyond_the_cut_are_as_frequent_as_in_the_signal():
 def test_the_signal_of_regulation_wanders_around_zero_within_its_bounds():
     spec = RegulationSpec(capacity_fraction=0.1, sigma=0.4, return_s=30.0)
     path = spec.draw(200_000, 2.0, np.random.default_rng(0))
+    assert path.mean() == pytest.approx(0.0, abs=0.02)
     assert path.std() == pytest.approx(0.4, rel=0.05)
     assert np.mean(path[:-15] * path[15:]) / path.var() == pytest.approx(np.exp(-1.0), abs=0.05)
     episode = sample_episode(load_scenario("priced-power"), 0)
     assert episode.regulation_signal.shape == (240, 1)
     assert np.abs(episode.regulation_signal).max() <= 1.0
+
+
+def test_a_signal_of_regulation_beyond_its_bounds_is_cut_to_them():
+    wild = {"sites.west.grid.regulation.sigma": 5.0}
+    signal = sample_episode(load_scenario("priced-power", wild), 0).regulation_signal
+    assert (signal.min(), signal.max()) == (-1.0, 1.0)

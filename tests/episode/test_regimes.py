@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.episode.test_future import fleet_at, undisturbed
+from tests.episode.futures import fleet_at, played, undisturbed
 from tokenfleet.envs.engine import present_of
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import sample_episode
@@ -163,12 +163,12 @@ def test_another_future_draws_the_regime_from_what_its_indicator_says() -> None:
 
 
 def test_whoever_lives_another_future_under_regimes_comes_to_the_same_present() -> None:
-    scenario = scenario_with(TWO, indicator={"lead_s": 10.0, "noise": 0.5})
+    hot = {"calm": TWO["calm"], "rush": {**TWO["rush"], "cooling_factor": {"lab": 1.5}}}
+    scenario = scenario_with(hot, indicator={"lead_s": 10.0, "noise": 0.5})
     fleet, episode = fleet_at(scenario, 60)
     future = draw_future(episode, present_of(fleet, 0, 60), 7)
     again = draw_future(episode, undisturbed(scenario, episode, 60), 7).episode
-    before = future.episode.requests.arrival_s < 60 * scenario.tick_s
-    assert before.sum() == (episode.requests.arrival_s < 60 * scenario.tick_s).sum()
+    np.testing.assert_array_equal(played(fleet.arrays, future.episode, 60).view.rows, fleet.view.rows)
     np.testing.assert_array_equal(future.episode.exogenous[:61], episode.exogenous[:61])
     np.testing.assert_array_equal(future.episode.exogenous, again.exogenous)
     assert not np.array_equal(future.episode.exogenous[61:], episode.exogenous[61:])

@@ -1,4 +1,4 @@
-"""What a scenario's signals are in an episode: one hour for all sites, splits apart, forecasts by lead."""
+"""Signals of an episode: prices, carbon, weather and sun at one hour of the year, within a split, and forecasts."""
 
 from __future__ import annotations
 
@@ -215,8 +215,8 @@ def test_a_scenario_with_signals_survives_its_own_dump() -> None:
     )
 
 
-def test_the_bill_follows_the_level_of_prices() -> None:
-    """Two GridSpecs that differ in scale alone pay in proportion."""
+def test_the_price_of_a_site_follows_the_scale_of_a_series() -> None:
+    """A site whose prices are three times another's pays three times as much in every tick."""
     grid = GridSpec.parse({"cap_w": 1, "price_usd_per_mwh": {"series": "caiso-2023-price", "scale": 3}})
     scenario = recorded_scenario(**{"sites.west.grid.price_usd_per_mwh": grid.model_dump()["price_usd_per_mwh"]})
     thrice, once = sample_episode(scenario, 4), sample_episode(recorded_scenario(), 4)

@@ -101,7 +101,7 @@ def test_what_the_study_cannot_say_is_said() -> None:
     both = [*rows, *learned("ppo-seed1", [1.0, 2.0], seed=1)]
     caveats = " ".join(verdict(summarise(both))[2:])
     assert "Trained a few times: ppo (2 times)" in caveats
-    assert "1 episodes that not every policy met are left out" in caveats
+    assert "Left out: 1 episode that not every policy met." in caveats
 
 
 def test_one_policy_alone_gets_no_comparison() -> None:

@@ -33,15 +33,24 @@ def test_no_line_is_wider_than_the_terminal(summary: Summary, width: int) -> Non
 
 
 def test_columns_that_do_not_fit_are_counted(summary: Summary) -> None:
-    assert "more columns are in the summary file" in printed(summary, 80)
-    assert "more columns" not in printed(summary, 220)
-    assert "widen the terminal" in printed(summary, 80)
+    shown = " ".join(printed(summary, 80).split())
+    assert re.search(r"The summary file has \d+ more columns; a wider terminal shows more\.", shown)
+    assert "more column" not in printed(summary, 220)
+
+
+def test_one_column_that_does_not_fit_is_singular(summary: Summary) -> None:
+    assert any("The summary file has 1 more column;" in printed(summary, width) for width in range(100, 160))
+
+
+def test_one_episode_is_singular() -> None:
+    study = summarise([*rows_of("a", [1.0]), *rows_of("b", [2.0])])
+    assert "Means over 1 episode that every policy met" in printed(study, 120)
 
 
 def test_a_file_is_not_told_to_widen_the_terminal(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tokenfleet.evaluation.table.PLAIN_WIDTH", 80)
     text = table_text(summary)
-    assert "more columns are in the summary file." in text
+    assert re.search(r"The summary file has \d+ more columns\.", text)
     assert "terminal" not in text
 
 

@@ -48,7 +48,7 @@ def test_the_measured_h100_is_fitted_to_a_few_per_cent_from_a_roofline(fit: Fit)
     assert table(done.out)["board power"][2] < 5.0
 
 
-def test_from_a_roofline_it_comes_to_what_the_shipped_fit_says(fit: Fit, tmp_path: Path) -> None:
+def test_a_fit_that_begins_at_a_roofline_comes_to_what_the_shipped_fit_says(fit: Fit, tmp_path: Path) -> None:
     """The shipped profile has kernels beside the same runs; its decode steps and those of this fit are within 5 %."""
     fit(f"example.csv {PAIR} --start roofline")
     mine = load_profile("llama-3.1-8b", "my-h100", 1, [tmp_path / "mine"])
@@ -76,7 +76,7 @@ def test_the_entry_is_found_by_a_scenario_that_names_its_folder(fit: Fit, tmp_pa
     assert env.observation_space.contains(env.step(env.action_space.sample())[0])
 
 
-def test_the_entry_says_where_it_comes_from_and_how_wrong_it_is(fit: Fit, tmp_path: Path) -> None:
+def test_the_entry_names_runs_and_command_as_sources_and_says_the_errors_of_the_fit(fit: Fit, tmp_path: Path) -> None:
     done = fit(f"example.csv {PAIR}")
     entry = yaml.safe_load((tmp_path / "mine/profile/llama-3.1-8b_my-h100_tp1.yaml").read_text())
     assert entry["origin"] == "measured"
@@ -188,7 +188,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("typed", MISTAKES)
-def test_a_mistake_is_answered_in_words_and_leaves_everything_as_it_was(typed: str, fit: Fit, tmp_path: Path) -> None:
+def test_a_mistake_is_answered_in_words_and_everything_stays_as_before(typed: str, fit: Fit, tmp_path: Path) -> None:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     # On an L40S the weights alone take 18.6 ms.

@@ -51,7 +51,7 @@ def test_without_noise_every_number_is_found_to_four_digits() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_at_one_per_cent_of_noise_they_are_found_to_a_few_per_cent(seed: int) -> None:
+def test_at_one_per_cent_of_noise_every_number_is_found_to_a_few_per_cent(seed: int) -> None:
     fit = fitted([*BATCHES, *CONTEXTS, *PROMPTS], seed=seed, **TRUTH)
     found = told(fit)
     assert found["host_ms"] == pytest.approx(TRUTH["host_ms"], abs=0.25)
@@ -61,7 +61,7 @@ def test_at_one_per_cent_of_noise_they_are_found_to_a_few_per_cent(seed: int) ->
     assert left_out(fit, "decode_step").mean() < 0.02
 
 
-def test_a_start_that_is_right_stays_what_it_is() -> None:
+def test_a_start_that_is_right_is_not_changed() -> None:
     fit = fitted([*BATCHES, *CONTEXTS, *PROMPTS], noise=0.0)
     assert fit.profile.host_s == pytest.approx(fit.start.host_s, rel=1e-3)
     np.testing.assert_allclose(fit.profile.token_s, fit.start.token_s, rtol=1e-3)
@@ -130,7 +130,7 @@ def test_one_odd_run_bends_the_fit_little_and_shows() -> None:
     assert np.delete(worst, 3).max() < 0.05
 
 
-def test_a_run_that_was_left_out_is_predicted_without_it() -> None:
+def test_a_run_that_was_left_out_is_predicted_by_a_fit_to_the_others() -> None:
     """The error of a left-out run is that of a fit to the others."""
     runs = lawful_runs(H100_8B, with_numbers(H100_8B, **TRUTH), BATCHES, 0.03)
     fit = fit_profile(H100_8B, roofline(H100_8B), runs)
@@ -141,7 +141,7 @@ def test_a_run_that_was_left_out_is_predicted_without_it() -> None:
     assert decode.left_out_errors[0] == pytest.approx(alone[0], abs=1e-3)
 
 
-def test_watts_move_times_only_where_boards_are_at_their_limit() -> None:
+def test_watts_move_times_only_where_boards_draw_the_limit() -> None:
     """A board at its limit slows down the more, the more its work draws: prompts would be faster without it."""
     runs = lawful_runs(H100_8B, with_numbers(H100_8B, **TRUTH), BATCHES, 0.01)
     cold = fit_profile(H100_8B, roofline(H100_8B), [replace(run, power_w=None) for run in runs])
@@ -176,7 +176,7 @@ def test_a_fit_to_runs_of_the_engine_finds_the_numbers_of_its_replica(engine_run
     assert found["compute"] == pytest.approx(1.2, rel=0.03)
 
 
-def test_its_profile_predicts_what_the_engine_does(engine_runs: list[Run]) -> None:
+def test_a_profile_fitted_to_runs_of_the_engine_predicts_what_the_engine_does(engine_runs: list[Run]) -> None:
     fit = fit_profile(H100_8B, roofline(H100_8B), engine_runs)
     assert errors(fit, "mean_iteration").max() < 0.03
     assert errors(fit, "ttft").max() < 0.02

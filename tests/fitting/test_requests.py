@@ -47,7 +47,7 @@ def fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return typed_into(capsys)
 
 
-def test_a_log_of_known_boards_brings_a_roofline_to_them(fit: Fit, tmp_path: Path) -> None:
+def test_a_log_of_known_boards_brings_a_roofline_to_those_boards(fit: Fit, tmp_path: Path) -> None:
     """The log is what the shipped profile makes of it: the half that was not fitted is met within 3 %."""
     done = fit(f"log.csv.gz {PAIR}")
     assert done.code == 0, done.errors
@@ -62,7 +62,7 @@ def test_a_log_of_known_boards_brings_a_roofline_to_them(fit: Fit, tmp_path: Pat
     assert f"{100 * errors['decode_step']:.1f}%" in done.out
 
 
-def test_the_same_log_in_milliseconds_and_as_vllm_writes_it_is_the_same(tmp_path: Path) -> None:
+def test_a_log_in_seconds_or_milliseconds_or_written_by_vllm_gives_the_same_runs(tmp_path: Path) -> None:
     server, served = served_by_the_catalogue(40)
     rows = [HEADER.replace("ttft_s", "ttft_ms").replace("e2e_s", "latency_ms")]
     for line in lines(server, served):
@@ -91,7 +91,7 @@ def test_requests_without_an_answer_are_left_out_and_said(tmp_path: Path) -> Non
     log = read_request_log(tmp_path / "log.csv")
     assert len(log) == 30
     assert (np.diff(log.arrival_s) > 0).all()
-    assert log.notes == (f"{tmp_path / 'log.csv'}: 1 requests without an answer are left out",)
+    assert log.notes == (f"{tmp_path / 'log.csv'}: left out: 1 request without an answer",)
 
 
 def as_published(rows: int = 24) -> list[dict[str, Any]]:

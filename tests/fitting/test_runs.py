@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +100,11 @@ def test_a_result_of_vllm_is_a_run(tmp_path: Path) -> None:
     assert (run.median_step_s, run.mean_step_s, run.ttft_s) == (0.025, 0.029, 0.060)
 
 
-def test_it_ran_before_its_date_for_as_long_as_it_says(tmp_path: Path) -> None:
+def test_a_result_of_vllm_dates_the_end_of_its_run_and_says_how_long_the_run_took(tmp_path: Path) -> None:
+    """Dated 12:01:00, after 60 s; a date without a zone is in UTC."""
     run = read_one(result(tmp_path))
-    assert run.start_s is not None
-    assert run.end_s is not None
-    assert run.end_s - run.start_s == 60.0
+    noon = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc).timestamp()
+    assert (run.start_s, run.end_s) == (noon, noon + 60.0)
 
 
 def test_of_requests_that_wait_in_the_server_only_those_that_decode_count(tmp_path: Path) -> None:

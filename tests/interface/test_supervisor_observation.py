@@ -19,7 +19,9 @@ def seen(env: FleetVectorEnv, observation: np.ndarray) -> Record:
 
 @pytest.mark.parametrize("action", ["direct", "setpoints"])
 @pytest.mark.parametrize("name", ["tiny", "default", "demand-response-day"])
-def test_it_stands_behind_the_default_one_and_within_its_space(name: str, action: str) -> None:
+def test_what_a_supervisor_sees_more_stands_behind_the_default_observation_and_within_the_space(
+    name: str, action: str
+) -> None:
     env = FleetVectorEnv(name, 2, action=action, observation="supervisor")
     observation, _ = env.reset(seed=0)
     env.action_space.seed(0)

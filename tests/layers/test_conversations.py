@@ -1,4 +1,4 @@
-"""Recorded conversations on the record's own clock."""
+"""Conversations: how a record is cut into them by its blocks, and how episodes replay or overlay its windows."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_rescaled_record_overlays_windows_and_leaves_conversations_out(rate_rp
 
 
 def test_conversations_come_out_of_chained_blocks():
-    """Each goes on with the last that holds all but its own end; the third begins like the first, but not with all."""
+    """A request goes on with the last one whose blocks, less the final one, begin its own; the third has none."""
 
     def line(at_s, blocks, output=20):
         return {

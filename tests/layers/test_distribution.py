@@ -112,11 +112,13 @@ def test_a_wrong_region_of_a_stream_is_named() -> None:
         load_scenario("default", {**TWO_COASTS, "workload.chat-8b.region": "irland"})
 
 
-def test_the_engine_takes_the_distances() -> None:
-    """Half the measured round trip from each region to each site."""
+def test_the_engine_takes_every_distance() -> None:
+    """One way, Virginia is 1 ms from east and 40 ms from west, Ireland 42 and 61; the coasts are 34 apart."""
     arrays = FleetArrays.from_scenario(load_scenario("default", TWO_COASTS))
-    row, column = MATRIX.places.index("aws:eu-west-1"), MATRIX.places.index("aws:us-west-2")
-    assert arrays.network_s[1, 1] == pytest.approx(MATRIX.rtt_s[row, column] / 2)
+    assert arrays.network_s == pytest.approx(np.array([[0.00095, 0.0398], [0.04245, 0.06115]]))
+    across = arrays.site[:, None] != arrays.site[None, :]
+    assert across.any(axis=1).all()
+    assert arrays.kv_latency_s == pytest.approx(0.03415 * across)
 
 
 @pytest.mark.parametrize(("changes", "message"), [
@@ -136,7 +138,7 @@ def test_a_wrong_place_is_named_by_key_value_and_fix(changes: dict[str, object],
     (",a,b\nb,,5\na,7,\n", "first column must name the same places"),
     (",a,b\na,,5\nb,,\n", r"mine\.csv:3: no time from 'b' to 'a'"),
     (",a,b\na,,fast\nb,7,\n", r"mine\.csv:2: must be a time in milliseconds \(got 'fast'\)"),
-    (",a,b\na,,5\nb,7\n", r"mine\.csv:3: 1 times for 2 places"),
+    (",a,b\na,,5\nb,7\n", r"mine\.csv:3: 1 time for 2 places"),
 ])  # fmt: skip
 def test_a_users_matrix_is_read_or_its_mistake_is_named(table: str, message: str | None, tmp_path: Path) -> None:
     (tmp_path / "rtt").mkdir()

@@ -224,6 +224,6 @@ def test_a_schedule_may_stand_for_any_rate() -> None:
     assert (model.lr_schedule(0.5), model.clip_range(0.1)) == (0.5, 0.2)
 
 
-def test_it_is_refused_spaces_as_any_other() -> None:
+def test_a_custom_algorithm_is_refused_spaces_as_any_other() -> None:
     with pytest.raises(SpecError, match="must be bounded"):
         check_spaces(custom(**TRPO), Target.observation_space, spaces.Box(-np.inf, np.inf, (1,)))

@@ -127,7 +127,7 @@ def test_a_fleet_is_not_disturbed_by_those_beside_it(file: Path) -> None:
     np.testing.assert_array_equal(lived([1, 2, 3])[:, 2:], lived([3]))
 
 
-def test_it_acts_under_direct_actions_too(file: Path) -> None:
+def test_a_generalist_acts_under_direct_actions_too(file: Path) -> None:
     env = FleetVectorEnv("tiny", 2)
     observation, _ = env.reset(seed=0)
     action, _ = generalist(env, file).predict(observation)

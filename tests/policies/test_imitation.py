@@ -193,9 +193,9 @@ def test_hyper_parameters_that_mean_nothing_are_refused(changes: dict[str, Any],
 @pytest.mark.parametrize(
     ("teacher", "words"),
     [
-        ("operatr", r"^algo\.teacher: policy: unknown name 'operatr'.*did you mean 'operator'"),
-        ("operator", r"^algo\.teacher: policy\.operator: needs a tokenfleet fleet environment"),
-        ("tuned/default/nobody", r"^algo\.teacher: policy: unknown name 'tuned/default/nobody'"),
+        ("operatr", r"^algo\.teacher: unknown name 'operatr'.*did you mean 'operator'"),
+        ("operator", r"^algo\.teacher\.operator: needs a tokenfleet fleet environment"),
+        ("tuned/default/nobody", r"^algo\.teacher: unknown name 'tuned/default/nobody'"),
     ],
 )
 def test_a_teacher_that_cannot_act_here_is_refused(teacher: str, words: str) -> None:

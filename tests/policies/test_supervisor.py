@@ -52,7 +52,7 @@ def test_a_route_is_named_by_class_and_pool():
     assert f"{classes[at[0]]} to {pools[at[1]]}" == route
 
 
-def test_it_earns_the_same_whoever_holds_its_set_points():
+def test_supervisor_earns_the_same_whoever_holds_the_set_points():
     earned = {}
     for action in ("direct", "setpoints"):
         policy = make_policy("supervisor", PolicyContext.from_env(envs(action, 1)))
@@ -97,7 +97,7 @@ def test_set_points_are_answered_where_they_are_understood():
     assert isinstance(supervisor().decide(observation)[0], Setpoints)
 
 
-def test_its_timeline_shows_every_tick():
+def test_the_timeline_of_set_points_shows_every_tick():
     policy = make_policy("supervisor", PolicyContext.from_env(envs("setpoints", 1)))
     timeline = record_timeline(lambda count: envs("setpoints", count), Candidate(policy, "supervisor"), 0)
     assert timeline.power_w.shape == (20, 1)

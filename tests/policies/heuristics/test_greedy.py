@@ -117,7 +117,7 @@ def test_the_cap_rule_limits_the_clock():
     np.testing.assert_allclose(controls.clock_fraction, 0.5)
 
 
-def test_it_saves_energy_at_a_light_load_and_serves_as_well():
+def test_greedy_efficiency_saves_energy_at_a_light_load_and_serves_as_well():
     """Against full clocks with everything awake, over four minutes: less than two thirds of the energy."""
     scenario = mixed_gpus(rate_rps=10.0)
     env = FleetVectorEnv(scenario, 2)

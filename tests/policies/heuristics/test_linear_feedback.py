@@ -74,7 +74,7 @@ def test_a_row_forgets_when_its_episode_begins() -> None:
     assert (mixed[1] != fresh[1]).any()
 
 
-def test_it_holds_a_decision_for_its_own_number_of_ticks() -> None:
+def test_a_decision_holds_for_the_policy_s_own_number_of_ticks() -> None:
     env = make_env(decide_every=1)
     actions = lived(env, feedback(env, decide_every=3), [1, 2], 7)
     changes = (actions[1:] != actions[:-1]).any(axis=(1, 2))
