@@ -1,7 +1,8 @@
-"""How large a fleet fits: `python -m benchmarks.large [--gpus N] [--hours H] [--rate RPS] [--output FILE.json]`.
+"""How large a fleet fits: `python -m benchmarks.large [SCENARIO] [--gpus N] [--hours H] [--rate RPS] [--output FILE.json]`.
 
-One environment, four sites of 70B and 8B pools, requests of agents' and chat's lengths around the clock, ticks of ten
-seconds. Prints the wall time of drawing and of simulating the episode, requests per second, and memory.
+One environment of a scenario, such as `campus` or `grid-scale`. Without one: four sites of 70B and 8B pools, requests of
+agents' and chat's lengths around the clock, ticks of ten seconds. Prints the wall time of drawing and of simulating an
+episode, and of a step; requests per second, and memory.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ def simulate(scenario: Scenario) -> list[dict[str, object]]:
         {"measure": "energy, MWh", "value": energy_j / 3.6e9},
         {"measure": "drawing the episode, s", "value": drawn_s - start_s},
         {"measure": "simulating it, s", "value": end_s - drawn_s},
+        {"measure": "a step, ms", "value": 1e3 * (end_s - drawn_s) / scenario.horizon_ticks},
         {"measure": "requests per second", "value": rate},
         {"measure": "requests per hashed MiB", "value": rate / hashed},
         {"measure": "memory, MiB", "value": memory_mib},
@@ -102,12 +104,14 @@ def simulate(scenario: Scenario) -> list[dict[str, object]]:
 def main() -> None:
     """Simulate, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenario", nargs="?", help="a shipped one, instead of the fleet that the options describe")
     parser.add_argument("--gpus", type=int, default=10_000)
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--rate", type=float, default=600.0, help="requests per second, all classes together")
     parser.add_argument("--output", type=Path, default=None, help="also write JSON here")
     arguments = parser.parse_args()
-    rows = simulate(fleet_of(arguments.gpus, arguments.hours, arguments.rate))
+    described = (arguments.gpus, arguments.hours, arguments.rate)
+    rows = simulate(load_scenario(arguments.scenario) if arguments.scenario else fleet_of(*described))
     report("A large fleet, native engine, one core", rows, arguments.output)
 
 

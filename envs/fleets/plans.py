@@ -140,8 +140,9 @@ class Planned:
         if len(shape) - len(single) not in (1, 2) or shape[len(shape) - len(single) :] != single:
             raise SpecError(
                 [
-                    f"plan: must be a policy, Controls, or actions of shape [branches, {', '.join(map(str, single))}], "
-                    f"with the fleets before the branches if each has its own (got shape {list(shape)})"
+                    "plan: must be a policy, which has `predict`, Controls, or actions of shape "
+                    f"[branches, {', '.join(map(str, single))}], with the fleets before the branches if each has its own "
+                    f"(got {f'shape {list(shape)}' if shape else shown(step)})"
                 ]
             )
         if len(shape) - len(single) == 2 and shape[0] != self._fleets:

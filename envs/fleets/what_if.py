@@ -48,8 +48,15 @@ class Simulation:
     views: Record
 
     def view(self, fleet: int = 0, branch: int = 0, future: int = 0) -> Record:
-        """What one copy saw last, by names; see `tokenfleet.envs.fields.VIEW`."""
-        place = np.ravel_multi_index((fleet, branch, future), self.reward.shape)
+        """What one copy saw last, by names; see `tokenfleet.envs.fields.VIEW`.
+
+        Raises:
+            IndexError: there is no such copy.
+        """
+        copy, copies = (fleet, branch, future), self.reward.shape
+        if not all(0 <= number < count for number, count in zip(copy, copies, strict=True)):
+            raise IndexError(f"fleet, branch and future {copy}: this answer has {copies} of them, numbered from 0")
+        place = np.ravel_multi_index(copy, copies)
         return Record(self.views.layout, self.views.rows[place : place + 1])
 
     def best(self) -> NDArray[np.intp]:

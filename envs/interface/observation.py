@@ -98,8 +98,16 @@ class ScaledFields:
 
         Returns:
             Rows `[N, D]`, float64; N is 1 for a single observation.
+
+        Raises:
+            ValueError: the observation is of another scenario.
         """
         rows = np.atleast_2d(np.asarray(observation, dtype=np.float64))
+        if rows.shape[1] != len(self.scale):
+            raise ValueError(
+                f"observations must have the {len(self.scale)} numbers of the scenario that they are decoded for (got "
+                f"{rows.shape[1]}); a policy is made for one scenario, by PolicyContext.from_env of its environment"
+            )
         return Record(self.layout, rows * self.scale)
 
     def table(self) -> list[ObservationRow]:

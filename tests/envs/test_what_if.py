@@ -145,7 +145,8 @@ def test_plans_that_cannot_be_are_refused() -> None:
     envs = under_way()
     action = candidates(envs, 2)
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"plan": action[:, :-1]}, "plan: must be a policy, Controls, or actions of shape"),
+        ({"plan": action[:, :-1]}, "plan: must be a policy, which has `predict`, Controls, or actions of shape"),
+        ({"plan": "operator"}, r"plan: must be a policy.* \(got 'operator'\)"),
         ({"plan": [action, action[:1]]}, r"plan: every tick must decide for 2 branches \(got 1\)"),
         ({"plan": []}, "plan: must decide for one tick at least"),
         ({"horizon": 0}, r"horizon: must be a positive number of ticks \(got 0\)"),
@@ -164,6 +165,8 @@ def test_plans_that_cannot_be_are_refused() -> None:
             envs.simulate(**{"plan": action, "horizon": 3, **arguments})
     with pytest.raises(IndexError, match=r"^fleets: must be from 0 to 2, as there are 3 fleets \(got 3\)$"):
         envs.simulate(action, 3, fleets=[3])
+    with pytest.raises(IndexError, match=r"\(0, 2, 0\): this answer has \(3, 2, 1\) of them"):
+        envs.simulate(action, 3).view(branch=2)
     for _ in range(28):
         envs.step(random_actions(envs, 1)[0])
     with pytest.raises(SpecError, match=r"fleets: the episodes of fleets \[0, 1, 2\] have ended"):

@@ -69,6 +69,12 @@ def test_entries_are_cut_to_their_bounds() -> None:
     assert row.dtype == np.float32
 
 
+def test_an_observation_of_another_scenario_is_not_decoded() -> None:
+    ours, theirs = (FleetObservation(load_scenario(name)) for name in ("tiny", "default"))
+    with pytest.raises(ValueError, match=f"must have the {len(ours.scale)} numbers .*got {len(theirs.scale)}"):
+        ours.decode(np.zeros((2, len(theirs.scale)), np.float32))
+
+
 def test_decode_gives_back_the_view_in_its_units() -> None:
     observation = FleetObservation(TINY)
     view = view_of(waiting_requests=[100, 3], cap_w=[7980], price_usd_per_mwh=[60], arrived=[7, 3, 1])

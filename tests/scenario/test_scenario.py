@@ -33,6 +33,14 @@ def test_demand_arrives_at_the_stated_rate(shipped):
     assert abs(np.mean(counts) - expected) < half_width + recorded_drift
 
 
+def test_the_large_scenarios_are_as_large_as_they_say():
+    campus, grid = load_scenario("campus"), load_scenario("grid-scale")
+    assert sum(pool.replicas for pool in campus.pools.values()) == 216
+    assert sum(pool.gpus for pool in campus.pools.values()) == 552
+    assert (sum(pool.gpus for pool in grid.pools.values()), len(grid.sites)) == (10_000, 3)
+    assert sum(map(grid.contract_w, grid.sites)) == pytest.approx(8.25e6, rel=0.01)
+
+
 def test_the_default_caps_stand_near_seventy_percent_and_fall_by_a_quarter():
     scenario = load_scenario("default")
     for site in scenario.sites:

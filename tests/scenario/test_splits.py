@@ -12,8 +12,8 @@ from tokenfleet.envs.splits import SPLITS
 from tokenfleet.evaluation.offered import QUANTITIES, differences, offered
 
 EPISODES = 256
-LARGE = {"chat-city": 64}
-"""Fewer episodes where one has tens of thousands of requests: their means vary less."""
+LARGE = dict.fromkeys(("campus", "chat-city", "grid-scale"), 64)
+"""Fewer episodes where one has tens or hundreds of thousands of requests: their means vary less."""
 
 
 @pytest.mark.parametrize("name", sorted(catalog_names("scenario")))
