@@ -4,7 +4,7 @@
 |---|---|
 | `study` | all of it, from candidates to rows: begin here |
 | `candidates`, `episodes` | policies under evaluation, and the episodes that they meet |
-| `metrics`, `latency`, `identity` | what is said of an episode, and which environments are the same |
+| `metrics`, `latency`, `identity`, `own_files` | what is said of an episode, and which environments are the same |
 | `results`, `journal` | rows and their files; batches that an interrupted study has behind it |
 | `pairing`, `statistics`, `summary` | rows on equal terms, intervals, ranking and verdict |
 | `table`, `figures`, `timeline`, `style`, `learning` | what a person looks at |

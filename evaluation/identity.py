@@ -10,6 +10,7 @@ from gymnasium.vector import VectorEnv
 from tokenfleet.envs.files.digest import short_digest
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.evaluation.own_files import own_files
 
 PROSE = {"description"}
 """Keys of a scenario that are for people alone: no number of an episode depends on them."""
@@ -46,5 +47,6 @@ class EnvironmentIdentity:
 
 
 def scenario_hash(scenario: Scenario) -> str:
-    """Of everything that a scenario says, but for its `PROSE`."""
-    return short_digest(scenario.model_dump(mode="json", exclude=PROSE))
+    """Of everything that a scenario says, but for its `PROSE`, and of the user's own files that it rests on."""
+    said, files = scenario.model_dump(mode="json", exclude=PROSE), own_files(scenario)
+    return short_digest([said, files] if files else said)

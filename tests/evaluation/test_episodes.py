@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import pytest
+import yaml
 from gymnasium.vector import AutoresetMode
 
 from tests.evaluation.known_answers import TINY, Constant, Dice, StepCounter, countdowns
+from tokenfleet.envs.catalog import find
 from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
@@ -128,6 +131,19 @@ def test_environments_that_differ_have_different_hashes() -> None:
     assert identity().config_hash == identity(max_episode_steps=20).config_hash == identity(split="test").config_hash
     assert identity() != identity(max_episode_steps=19) != identity(max_episode_steps=18)
     assert identity() != identity(split="test")
+
+
+def test_a_hash_covers_the_files_of_ones_own(tmp_path: Path) -> None:
+    """A model of one's own, named by a scenario that does not say how many layers the model has."""
+    model = tmp_path / "model" / "mine.yaml"
+    model.parent.mkdir()
+    shipped = find("model", "llama-3.1-8b").read_text().replace("name: llama-3.1-8b", "name: mine")
+    described = yaml.safe_load(find("scenario", "tiny").read_text().replace("model: llama-3.1-8b", "model: mine"))
+    hashes = []
+    for text in (shipped, shipped.replace("layers: 32", "layers: 64"), shipped):
+        model.write_text(text)
+        hashes.append(scenario_hash(load_scenario(described | {"name": "mine"}, search_paths=[tmp_path])))
+    assert hashes[0] == hashes[2] != hashes[1]
 
 
 @pytest.mark.parametrize("name", ["tiny", "shared-campus"])
