@@ -1,8 +1,8 @@
-"""How large a fleet fits: `python -m benchmarks.large [SCENARIO] [--gpus N] [--hours H] [--rate RPS] [--output FILE.json]`.
+"""How large a fleet fits: `python -m benchmarks.large [SCENARIO] [--gpus N] [--hours H] [--rate RPS] [--output FILE]`.
 
-One environment of a scenario, such as `campus` or `grid-scale`. Without one: four sites of 70B and 8B pools, requests of
-agents' and chat's lengths around the clock, ticks of ten seconds. Prints the wall time of drawing and of simulating an
-episode, and of a step; requests per second, and memory.
+One environment of a scenario, such as `campus` or `grid-scale`. Without one: four sites of 70B and 8B pools, requests
+of agents' and chat's lengths around the clock, ticks of ten seconds. Prints the wall time of drawing and of simulating
+an episode, and of a step; requests per second, and memory.
 """
 
 from __future__ import annotations

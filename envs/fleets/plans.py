@@ -141,8 +141,8 @@ class Planned:
             raise SpecError(
                 [
                     "plan: must be a policy, which has `predict`, Controls, or actions of shape "
-                    f"[branches, {', '.join(map(str, single))}], with the fleets before the branches if each has its own "
-                    f"(got {f'shape {list(shape)}' if shape else shown(step)})"
+                    f"[branches, {', '.join(map(str, single))}], with the fleets before the branches if each has its "
+                    f"own (got {f'shape {list(shape)}' if shape else shown(step)})"
                 ]
             )
         if len(shape) - len(single) == 2 and shape[0] != self._fleets:
