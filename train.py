@@ -90,7 +90,8 @@ def _train(config: TrainConfig, folder: Path, stop: StopSignals) -> float:
         finish_run(folder, **vars(result))
     if not result.learned:
         log.warning("nothing was learned: the weights are those that the run began with")
-    log.info("done: score %.4g; evaluate it with %s checkpoint=%s", result.score, job.origin.keys, folder)
+    where = f"{job.origin.keys}{config.limits.ranges}"
+    log.info("done: score %.4g; evaluate it with %s checkpoint=%s", result.score, where, folder)
     return result.score
 
 

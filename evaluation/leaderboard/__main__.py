@@ -14,16 +14,15 @@ from tqdm import tqdm
 from tokenfleet.envs.commands import exit_status
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
-from tokenfleet.evaluation.contenders.cells import MIDDLE, contenders
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import VALIDATION_EPISODES, Budget
 from tokenfleet.evaluation.leaderboard.cells import CellMeasurement, Cells, choosing_cells, validation_cells
-from tokenfleet.evaluation.leaderboard.figure import draw_standings
+from tokenfleet.evaluation.leaderboard.figure import draw_curves, draw_standings
 from tokenfleet.evaluation.leaderboard.filing import StandingFiles
-from tokenfleet.evaluation.leaderboard.learning import Learned, TrainingSeed, validated
+from tokenfleet.evaluation.leaderboard.learning import Learned, TrainingSeed
 from tokenfleet.evaluation.leaderboard.meeting import meet
 from tokenfleet.evaluation.leaderboard.page import standings_text, write_page
-from tokenfleet.evaluation.leaderboard.rivals import ShippedRule, finalists, tuned
+from tokenfleet.evaluation.leaderboard.rivals import Field, field_of
 from tokenfleet.evaluation.leaderboard.shipping import ship
 from tokenfleet.evaluation.leaderboard.standings import Standing, standing
 from tokenfleet.evaluation.protocol import Protocol, load_protocol
@@ -53,10 +52,10 @@ def _run(typed: argparse.Namespace) -> None:
     with Workers(typed.workers) as workers, tqdm(scenarios.items(), disable=not sys.stderr.isatty()) as bar:
         for name, scenario in bar:
             bar.set_description_str(name)
-            row, learned, rules = _one(scenario, typed.seeds, budget, protocol, out, workers, bar.set_postfix_str)
+            row, learned, field = _one(scenario, typed.seeds, budget, protocol, out, workers, bar.set_postfix_str)
             print(standings_text([row]), flush=True)
             if typed.ship:
-                ship(scenario, learned, rules, budget, Path(typed.ship))
+                ship(scenario, learned, field.tuned, budget, Path(typed.ship))
             if files:
                 files.keep(row, scenario)
     if files:
@@ -65,10 +64,11 @@ def _run(typed: argparse.Namespace) -> None:
 
 
 def _write_docs(rows: Sequence[Standing], protocol: Protocol, budget: Budget, docs: Path) -> None:
-    """The page and its figure."""
+    """The page and its figures."""
     (docs / "images").mkdir(parents=True, exist_ok=True)
     write_page(rows, protocol, budget, docs / "leaderboard.md")
     draw_standings(rows, docs / "images" / "leaderboard.png")
+    draw_curves(rows, docs / "images" / "learning-curves.png")
 
 
 def _one(
@@ -79,24 +79,19 @@ def _one(
     out: Path,
     workers: Workers,
     say: Callable[[str], None],
-) -> tuple[Standing, list[Learned], list[ShippedRule]]:
-    """One scenario, from its rules to its standing; what was learned, and the tuned rules."""
+) -> tuple[Standing, list[Learned], Field]:
+    """One scenario, from its rules to its standing; what was learned, and the rules."""
     header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), **vars(budget)}
     record = MeasurementFile(out / f"{scenario.name}.json", header | {"protocol": protocol.name})
     validation = validation_cells(scenario, budget.episodes, record, workers, say)
-    best = finalists([name for name in contenders([]) if name != MIDDLE], validation)
-    tuned_rules = tuned(scenario, best, budget, out / "tuning", validation)
-    rules = [*best, *tuned_rules]
-    choices = {one.label: one.choice for one in rules}
-    rivals = validation.measured(choices)
-    base = max((one for one in rules if not one.plans), key=lambda one: validated(rivals[one.label]).usd)
+    field = field_of(scenario, budget, out, validation)
     choosing = choosing_cells(scenario, budget.episodes, record, workers, say)
     learned = []
     for seed in range(seeds):
         training = TrainingSeed(scenario, seed, budget, out / "training", workers, partial(_of_seed, say, seed))
-        learned.append(training.learn(choices, rivals, base, choosing))
+        learned.append(training.learn(field.choices, field.measured, field.base, choosing))
     test = Cells(CellMeasurement(scenario, protocol.episodes, protocol.seed, protocol.split), "", record, workers, say)
-    return standing(scenario.name, meet(rules, learned, test), learned, protocol), learned, tuned_rules
+    return standing(scenario.name, meet(field.rules, learned, test), learned, protocol), learned, field
 
 
 def _of_seed(say: Callable[[str], None], seed: int, what: str) -> None:

@@ -21,7 +21,7 @@ from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
-from tokenfleet.evaluation.screen.search import PlanSearch
+from tokenfleet.evaluation.screen.search import Curve, PlanSearch
 from tokenfleet.evaluation.statistics import PairedBootstrap
 from tokenfleet.policies.registry import Choice
 
@@ -59,6 +59,7 @@ class Learned:
         limit_s: most mean seconds above a cap that the learned methods may take in these episodes; see `limiting`.
         minutes: wall clock of all searches and the corrections, the constants included.
         episodes: of training, of the constants; those of feedback and of the wide correction together.
+        curves: of feedback and of the constants; see `PlanSearch.learning_curve`.
     """
 
     policies: Mapping[str, Choice | Path]
@@ -66,6 +67,7 @@ class Learned:
     limit_s: float
     minutes: float
     episodes: int
+    curves: Mapping[str, Curve]
 
     @property
     def allowed_s(self) -> float:
@@ -151,7 +153,11 @@ class TrainingSeed:
         minutes = self._record.once("minutes", lambda: self._record.elapsed_s / 60.0)
         validation = {method: validated(cells[method]) for method in METHODS if method in cells}
         allowed_s = fewest_seconds(cells, limiters)
-        return Learned(policies, validation, allowed_s, minutes, self._search.training_episodes())
+        curves = {
+            FEEDBACK: self._search.learning_curve(start, more_s),
+            CONSTANTS: self._search.control_curve(),
+        }
+        return Learned(policies, validation, allowed_s, minutes, self._search.training_episodes(), curves)
 
     def _corrected(self, base: ShippedRule, limit_s: float, method: str) -> Path:
         """The run of the corrections of a rule."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from tokenfleet.envs.files.markdown import markdown_table
 from tokenfleet.envs.files.writing import replace_file
@@ -12,6 +13,7 @@ from tokenfleet.evaluation.leaderboard.cells import CHOICE_TIMES
 from tokenfleet.evaluation.leaderboard.learning import METHODS
 from tokenfleet.evaluation.leaderboard.standings import Standing
 from tokenfleet.evaluation.protocol import Protocol
+from tokenfleet.evaluation.screen.budget import choosing as choosing_of
 from tokenfleet.evaluation.screen.limit import TOLERANCE, TOLERANCE_S
 
 HEAD = (
@@ -47,6 +49,7 @@ def page(rows: Sequence[Standing], protocol: Protocol, budget: Budget) -> str:
     lost = [one.scenario for one in rows if not one.wins]
     beyond = [one.scenario for one in rows if not one.keeps_limit]
     minutes, seeds = max(one.minutes for one in rows), max(one.seeds for one in rows)
+    sums = _median_score(rows, protocol) + _unmeasured(rows, protocol)
     choosing = CHOICE_TIMES * budget.episodes
     return f"""# Leaderboard
 
@@ -56,13 +59,15 @@ lets policies meet, and writes this page and its figure; the same command resume
 
 **The learned policies are ahead of every rival, with each 95 % interval above zero, on {len(won)} of {len(rows)}
 scenarios.**{_not_on(lost)} On {len(rows) - len(beyond)} of {len(rows)} they stand above a cap no longer than the
-strongest rival, within the tolerance below.{_not_on(beyond)}{_unmeasured(rows, protocol)}
+strongest rival, within the tolerance below.{_not_on(beyond)}{sums}
 
 ![How far learned policies are ahead of rules, published controllers and tuned constants](images/leaderboard.png)
 
 - *Learned* is the policy that a training seed would put into service: the best in {choosing} validation episodes among
-  those of the three methods below that keep the limit there. There are {seeds} training seeds. A training with its
-  control took {minutes:.0f} minutes at most, on one core or two of a machine that did other things too.
+  those of the three methods below that keep the limit there. There are {seeds} training seeds.
+- *Minutes* in the last table are wall clock of the slowest training, its control included, on one core or two of a
+  machine that did other things too: {minutes:.0f} at most. What the policy itself takes to learn is
+  [measured apart](experiments.md#how-long-learning-takes), in processor time.
 - *Feedback*: set-points that follow the state ([policies.md](policies.md#feedback)). CMA-ES searches the constants
   first, then {budget.generations} generations of gains within the limit.
 - *Corrected rule*: a linear correction of the direct actions of the rule that is best on validation, tuned or not, but
@@ -105,10 +110,33 @@ strongest rival, within the tolerance below.{_not_on(beyond)}{_unmeasured(rows, 
 
 {_table(rows, protocol)}
 {_notes(rows)}
+How the learned policies earn more: the interquartile mean over training seeds and test episodes, and the probability
+that a learned policy earns more in a test episode than each rival does (Agarwal et al. 2021; see
+[evaluation.md](evaluation.md#the-statistics)):
+
+{_chances(rows)}
+
 What each method earns by itself, how many training seeds chose a corrected rule, seconds above a cap, and training:
 
 {_costs(rows)}
+
+## Learning curves
+
+![Value in validation episodes over training episodes, of feedback and of constants](images/learning-curves.png)
+
+Pale lines are training seeds, the others their means. All begin at the middle of the box of set-points. The value is
+that of the centre of the search in {choosing_of(budget.episodes)} validation episodes, the same for the whole search of
+a training seed. Feedback goes on from constants, and its centres may be beyond the limit before the search ends. The
+probes of single gains, which come first, cost episodes and have no point of their own. Corrections of rules are not
+shown: they begin at a rule.
 """
+
+
+def _median_score(rows: Sequence[Standing], protocol: Protocol) -> str:
+    known = [(protocol.references[one.scenario], one) for one in rows if one.scenario in protocol.references]
+    if not known:
+        return ""
+    return f" The median score is {median(ref.score(one.learned.estimate) for ref, one in known):.0f}."
 
 
 def _not_on(scenarios: Sequence[str]) -> str:
@@ -118,7 +146,7 @@ def _not_on(scenarios: Sequence[str]) -> str:
 def _unmeasured(rows: Sequence[Standing], protocol: Protocol) -> str:
     missing = [name for name in protocol.benchmarks if name not in {one.scenario for one in rows}]
     named = ", ".join(f"`{name}`" for name in missing)
-    return f" Not measured yet, or not since it was changed: {named}." if missing else ""
+    return f"\nNot measured yet, or not since it was changed: {named}." if missing else ""
 
 
 def _table(rows: Sequence[Standing], protocol: Protocol) -> str:
@@ -132,6 +160,14 @@ def _table(rows: Sequence[Standing], protocol: Protocol) -> str:
             cells += [f"`{rival.name}` {rival.usd:.2f}", f"{rival.ahead:+.3f}"]
         lines.append([*cells, f"{tuned.ahead:+.3f}", score, "yes" if one.wins else "no"])
     return markdown_table(HEAD, lines)
+
+
+def _chances(rows: Sequence[Standing]) -> str:
+    head = ("scenario", "IQM, USD", "above best rule", "above best published", "above constants")
+    lines = [
+        [f"`{one.scenario}`", f"{one.middle:.2f}", *(f"{rival.better:.2f}" for rival in one.rivals)] for one in rows
+    ]
+    return markdown_table(head, lines)
 
 
 def _notes(rows: Sequence[Standing]) -> str:

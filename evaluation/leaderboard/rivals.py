@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from tokenfleet.envs.files import read_yaml
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.vector import FleetVectorEnv
+from tokenfleet.evaluation.contenders.cells import MIDDLE, contenders
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.cells import Cells
@@ -69,6 +71,52 @@ class ShippedRule:
     def plans(self) -> bool:
         """Whether its decisions take too long for thousands of episodes."""
         return POLICIES[self.name].group == PLANNER
+
+
+@dataclass(frozen=True)
+class Field:
+    """The rules of a scenario, chosen and tuned by validation episodes.
+
+    Attributes:
+        rules: the finalists, then the tuned ones.
+        tuned: the tuned ones.
+        measured: what each comes to in the validation episodes, by label.
+    """
+
+    rules: Sequence[ShippedRule]
+    tuned: Sequence[ShippedRule]
+    measured: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def choices(self) -> dict[str, Choice]:
+        """The rules as the registry takes them, by label."""
+        return {rule.label: rule.choice for rule in self.rules}
+
+    @property
+    def base(self) -> ShippedRule:
+        """The rule that may be corrected: the best that is no planner."""
+        return max((rule for rule in self.rules if not rule.plans), key=self._usd)
+
+    def _usd(self, rule: ShippedRule) -> float:
+        return float(np.mean(self.measured[rule.label][VALUE]))
+
+
+def field_of(scenario: Scenario, budget: Budget, folder: Path, cells: Cells) -> Field:
+    """The rules that learned policies meet in a scenario.
+
+    Args:
+        scenario: where they act.
+        budget: of validation.
+        folder: of the leaderboard; the runs of tune.py are in its `tuning`.
+        cells: of the validation episodes.
+
+    Raises:
+        SpecError: the tuning failed.
+    """
+    best = finalists([name for name in contenders([]) if name != MIDDLE], cells)
+    with_numbers = tuned(scenario, best, budget, folder / "tuning", cells)
+    rules = [*best, *with_numbers]
+    return Field(rules, with_numbers, cells.measured({rule.label: rule.choice for rule in rules}))
 
 
 def finalists(names: Sequence[str], cells: Cells) -> list[ShippedRule]:

@@ -21,11 +21,13 @@ class Rival:
         name: of it.
         usd: its mean net value.
         ahead: mean paired difference of the learned policies to it [USD].
+        better: probability that a learned policy earns more than it in a test episode.
     """
 
     name: str
     usd: float
     ahead: Interval
+    better: Interval
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Standing:
     Attributes:
         scenario: its name.
         learned: mean net value of the learned policies over training seeds and episodes [USD].
+        middle: interquartile mean of the same [USD].
         above_cap_s: their mean seconds above a cap.
         strongest_above_cap_s: those of the strongest rival; see `learning.limiting`.
         methods: mean net value of every method that was trained, whether it went into service or not [USD].
@@ -45,11 +48,13 @@ class Standing:
         tuned: the constants that were tuned with as many training episodes.
         minutes: of the longest training.
         episodes: of training, of each seed.
+        curves: of each training seed; see `Learned.curves`.
         note: what a reader must know of this row alone; written by hand into its file.
     """
 
     scenario: str
     learned: Interval
+    middle: Interval
     above_cap_s: float
     strongest_above_cap_s: float
     methods: Mapping[str, float]
@@ -60,6 +65,7 @@ class Standing:
     tuned: Rival
     minutes: float
     episodes: int
+    curves: Sequence[Mapping[str, Sequence[tuple[int, float]]]]
     note: str = ""
 
     @property
@@ -90,7 +96,13 @@ def standing(scenario: str, meeting: Meeting, learned: Sequence[Learned], protoc
     labels = best(is_published=False), best(is_published=True)
     values = {label: meeting.usd[label] for label in labels} | {CONSTANTS: meeting.of_method(CONSTANTS)}
     rule, published, tuned = (
-        Rival(name, float(usd.mean()), bootstrap.difference(ours, usd)) for name, usd in values.items()
+        Rival(
+            name,
+            float(usd.mean()),
+            bootstrap.difference(ours, usd),
+            bootstrap.probability_of_improvement(ours, usd),
+        )
+        for name, usd in values.items()
     )
     above_cap_s = {label: meeting.above_cap_s[label] for label in labels}
     above_cap_s[CONSTANTS] = meeting.method_above_cap_s(CONSTANTS)
@@ -100,6 +112,7 @@ def standing(scenario: str, meeting: Meeting, learned: Sequence[Learned], protoc
     return Standing(
         scenario=scenario,
         learned=bootstrap.mean(ours),
+        middle=bootstrap.interquartile_mean(ours),
         above_cap_s=meeting.learned_above_cap_s,
         strongest_above_cap_s=min(above_cap_s[name] for name in limiters),
         methods={method: float(usd.mean()) for method in METHODS if len(usd := meeting.of_method(method))},
@@ -110,4 +123,5 @@ def standing(scenario: str, meeting: Meeting, learned: Sequence[Learned], protoc
         tuned=tuned,
         minutes=max(one.minutes for one in learned),
         episodes=max(one.episodes for one in learned),
+        curves=[one.curves for one in learned],
     )

@@ -42,6 +42,8 @@ FIRST_SPREAD, FURTHER_SPREAD = 0.3, 0.15
 """Standard deviations that searches begin with: of the first constants, and of what goes on from them."""
 FIRST_TIMES = 2
 """Generations of the first search, over those of the search of feedback."""
+Curve = list[tuple[int, float]]
+"""Training episodes so far, and mean net value of a search's centre in the episodes that plans are chosen by [USD]."""
 CHOOSING = 1
 """Offset of the seeds of the validation episodes that plans are chosen by."""
 
@@ -100,9 +102,8 @@ class PlanSearch:
             is_control: whether the search goes on for as long as feedback that goes on from these constants, and for
                 `control_generations`.
         """
-        of_feedback = self._options.generations or self.generations(FEEDBACK_STAGE)
-        as_many = of_feedback + -(-self._probed_plans() // POPULATION)
-        generations = 2 * as_many + self._options.control_generations if is_control else as_many
+        as_many = self._as_many()
+        generations = self._control_generations() if is_control else as_many
         return self._search(Stage(FURTHER, generations), Space(self.first().base[0], self._directions))
 
     def feedback(self, base: Plans, more_above_cap_s: float | None = None) -> Plans:
@@ -117,6 +118,46 @@ class PlanSearch:
         stage = Stage(FEEDBACK_STAGE, self._options.generations, limit)
         space, numbers = self._best_dials(base.base[0], stage)
         return self._search(stage, space, numbers)
+
+    def learning_curve(self, base: Plans, more_above_cap_s: float) -> Curve:
+        """That of `feedback`, from the middle of the box: constants, constants further, feedback.
+
+        Args:
+            base: see `feedback`.
+            more_above_cap_s: see `feedback`; the centres of feedback may be beyond the limit.
+        """
+        assert self._options.generations is not None  # the episodes of a search by the clock differ
+        stage = Stage(FEEDBACK_STAGE, self._options.generations, SecondsLimit(base, more_above_cap_s))
+        further = FIRST_TIMES * self._options.generations
+        feedback = further + 2 * self._as_many() - self._options.generations
+        return [
+            *self._curve(FIRST, thirds(range(further + 1)), 0),
+            *self._curve(FURTHER, thirds(range(self._as_many() + 1)), further),
+            *self._curve(stage.label, range(self._options.generations + 1), feedback),
+        ]
+
+    def control_curve(self) -> Curve:
+        """That of the constants which the control ends with."""
+        assert self._options.generations is not None
+        first = FIRST_TIMES * self._options.generations
+        further = thirds(range(self._control_generations() + 1))
+        return [*self._curve(FIRST, thirds(range(first + 1)), 0), *self._curve(FURTHER, further, first)]
+
+    def _curve(self, label: str, generations: Sequence[int], before: int) -> Curve:
+        """Values that were measured after some generations of a search, which other generations came before."""
+        values = self._record.measured(f"chosen by/{label}/{generations[-1]}")
+        if isinstance(values[0], list):
+            values = values[0]
+        per_generation = POPULATION * TRAIN_EPISODES
+        return [(per_generation * (before + done), float(usd)) for done, usd in zip(generations, values, strict=True)]
+
+    def _as_many(self) -> int:
+        """Generations that have as many episodes as feedback, its probes included."""
+        of_feedback = self._options.generations or self.generations(FEEDBACK_STAGE)
+        return of_feedback + -(-self._probed_plans() // POPULATION)
+
+    def _control_generations(self) -> int:
+        return 2 * self._as_many() + self._options.control_generations
 
     def generations(self, stage: str) -> int:
         """Generations of a search."""

@@ -7,6 +7,7 @@ from the first to the last: every episode draws its own, and the policy sees it.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise, product
@@ -42,6 +43,10 @@ def _listed(value: Any) -> Any:
 def _plain(numbers: tuple[float, ...]) -> float | list[float]:
     """A single number without its tuple, several as a list."""
     return numbers[0] if len(numbers) == 1 else list(numbers)
+
+
+def _typed(knots: tuple[float, ...]) -> str:
+    return f"[{','.join(f'{knot:g}' for knot in knots)}]"
 
 
 def _ascending(knots: tuple[float, ...]) -> tuple[float, ...]:
@@ -89,6 +94,19 @@ class LimitsSpec(Spec):
     def any(self) -> bool:
         """Whether there is a limit."""
         return self.above_cap_s is not None or bool(self.slo_attainment)
+
+    @property
+    def ranges(self) -> str:
+        """Keys by which `evaluate.py` is told every knot of every range, with a space before each.
+
+        >>> LimitsSpec(above_cap_s=[10, 20], slo_attainment={"chat": [0.9, 0.99]}).ranges
+        " 'limits.above_cap_s=[10,20]' 'limits.slo_attainment={chat: [0.9,0.99]}'"
+        """
+        shares = [f"{name}: {_typed(knots)}" for name, knots in self.slo_attainment.items() if len(knots) > 1]
+        seconds = self.above_cap_s or ()
+        words = [f"limits.above_cap_s={_typed(seconds)}"] if len(seconds) > 1 else []
+        words += [f"limits.slo_attainment={{{', '.join(shares)}}}"] if shares else []
+        return "".join(f" {shlex.quote(word)}" for word in words)
 
 
 class ChosenLimits(Spec):

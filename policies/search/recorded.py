@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import count
+from typing import TypeVar
 
 import numpy as np
 
 from tokenfleet.policies.search import Float64Array, Search
 
+Item = TypeVar("Item")
 Measure = Callable[[Float64Array, int], Sequence[float] | None]
 """The values of candidates `[P, D]` in a generation, from the file where they are known; None to end the search."""
 
@@ -34,7 +36,11 @@ def centres_of(search: Search, generations: int | None, measure: Measure) -> lis
     return centres
 
 
-def thirds(centres: Sequence[Float64Array]) -> list[Float64Array]:
-    """The first centre of a search, and the centre after each third of its generations."""
+def thirds(centres: Sequence[Item]) -> list[Item]:
+    """The first centre of a search, and the centre after each third of its generations.
+
+    >>> thirds(range(17))
+    [0, 5, 10, 16]
+    """
     last = len(centres) - 1
     return [centres[index] for index in sorted({0, last // 3, 2 * last // 3, last})]

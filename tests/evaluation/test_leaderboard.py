@@ -13,7 +13,7 @@ from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.contenders.cells import measure_cell
 from tokenfleet.evaluation.leaderboard import __main__ as leaderboard
-from tokenfleet.evaluation.leaderboard import cells
+from tokenfleet.evaluation.leaderboard import cells, rivals
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.commands import run_once
 from tokenfleet.evaluation.leaderboard.filing import StandingFiles
@@ -53,7 +53,7 @@ def board(tmp_path_factory: pytest.TempPathFactory, protocol: Protocol) -> Path:
     folder = tmp_path_factory.mktemp("leaderboard")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leaderboard, "load_protocol", lambda: protocol)
-        patch.setattr(leaderboard, "contenders", lambda chosen: RULES)
+        patch.setattr(rivals, "contenders", lambda chosen: RULES)
         assert _run(folder) == 0
     return folder
 
@@ -76,7 +76,7 @@ def _learned(seeds: int) -> list[Learned]:
 def _validated(feedback: tuple[float, float], correction: tuple[float, float]) -> Learned:
     """With values and seconds above a cap in validation episodes, under a limit of 5 s."""
     validation = {FEEDBACK: Validated(*feedback), CORRECTION: Validated(*correction), CONSTANTS: Validated(9.0, 5.0)}
-    return Learned({}, validation, limit_s=5.0, minutes=1.0, episodes=72)
+    return Learned({}, validation, limit_s=5.0, minutes=1.0, episodes=72, curves={})
 
 
 def _met(ahead_of_rule: float, ahead_of_constants: float, learned: list[Learned]) -> Meeting:
@@ -151,10 +151,22 @@ def test_constants_raise_the_limit_only_where_they_are_clearly_ahead_of_the_stro
     assert fewest_seconds(cells, limiting("rule", CONSTANTS, earn_more, clearly_ahead)) == limit_s
 
 
+def test_both_learning_curves_begin_at_the_same_plan_and_end_with_the_episodes_of_their_search(
+    board: Path, protocol: Protocol
+) -> None:
+    (row,) = StandingFiles(board / "docs", Budget(1, 128, 2), protocol).rows([load_scenario("tiny")])
+    for curves in row.curves:
+        assert set(curves) == {FEEDBACK, CONSTANTS}
+        assert curves[FEEDBACK][0] == curves[CONSTANTS][0]
+        assert curves[FEEDBACK][0][0] == 0
+        assert curves[FEEDBACK][-1][0] < curves[CONSTANTS][-1][0] == row.episodes
+    assert (board / "docs" / "images" / "learning-curves.png").stat().st_size > 0
+
+
 def test_a_second_run_measures_nothing_again(board: Path, protocol: Protocol, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (board / "docs" / "leaderboard.md").read_text()
     monkeypatch.setattr(leaderboard, "load_protocol", lambda: protocol)
-    monkeypatch.setattr(leaderboard, "contenders", lambda chosen: RULES)
+    monkeypatch.setattr(rivals, "contenders", lambda chosen: RULES)
     monkeypatch.setattr(cells, "measure_cell", lambda *arguments: pytest.fail("measured again"))
     assert _run(board) == 0
     assert (board / "docs" / "leaderboard.md").read_text() == before
