@@ -20,7 +20,7 @@ from tokenfleet.evaluation.leaderboard.cells import CellMeasurement, Cells, choo
 from tokenfleet.evaluation.leaderboard.figure import draw_curves, draw_standings
 from tokenfleet.evaluation.leaderboard.filing import StandingFiles
 from tokenfleet.evaluation.leaderboard.learning import Learned, TrainingSeed
-from tokenfleet.evaluation.leaderboard.meeting import meet
+from tokenfleet.evaluation.leaderboard.meeting import Meeting, meet
 from tokenfleet.evaluation.leaderboard.page import standings_text, write_page
 from tokenfleet.evaluation.leaderboard.rivals import Field, field_of
 from tokenfleet.evaluation.leaderboard.shipping import ship
@@ -52,10 +52,11 @@ def _run(typed: argparse.Namespace) -> None:
     with Workers(typed.workers) as workers, tqdm(scenarios.items(), disable=not sys.stderr.isatty()) as bar:
         for name, scenario in bar:
             bar.set_description_str(name)
-            row, learned, field = _one(scenario, typed.seeds, budget, protocol, out, workers, bar.set_postfix_str)
+            learned, meeting, field = _one(scenario, typed.seeds, budget, protocol, out, workers, bar.set_postfix_str)
+            row = standing(name, meeting, learned, protocol)
             print(standings_text([row]), flush=True)
             if typed.ship:
-                ship(scenario, learned, field.tuned, budget, Path(typed.ship))
+                ship(scenario, learned, meeting, field.tuned, budget, protocol, Path(typed.ship))
             if files:
                 files.keep(row, scenario)
     if files:
@@ -79,8 +80,8 @@ def _one(
     out: Path,
     workers: Workers,
     say: Callable[[str], None],
-) -> tuple[Standing, list[Learned], Field]:
-    """One scenario, from its rules to its standing; what was learned, and the rules."""
+) -> tuple[list[Learned], Meeting, Field]:
+    """One scenario, from its rules to the test episodes: what was learned, how all met, and the rules."""
     header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), **vars(budget)}
     record = MeasurementFile(out / f"{scenario.name}.json", header | {"protocol": protocol.name})
     validation = validation_cells(scenario, budget.episodes, record, workers, say)
@@ -91,7 +92,7 @@ def _one(
         training = TrainingSeed(scenario, seed, budget, out / "training", workers, partial(_of_seed, say, seed))
         learned.append(training.learn(field.choices, field.measured, field.base, choosing))
     test = Cells(CellMeasurement(scenario, protocol.episodes, protocol.seed, protocol.split), "", record, workers, say)
-    return standing(scenario.name, meet(field.rules, learned, test), learned, protocol), learned, field
+    return learned, meet(field.rules, learned, test), field
 
 
 def _of_seed(say: Callable[[str], None], seed: int, what: str) -> None:

@@ -55,6 +55,10 @@ class Meeting:
         trained = [seed for seed, usd in enumerate(self.seeds) if method in usd]
         return float(np.mean([self.above_cap_s[_key(method, seed)] for seed in trained]))
 
+    def earned(self, method: str, seed: int) -> tuple[float, float]:
+        """Mean net value [USD] and mean seconds above a cap of what a training seed found by a method."""
+        return float(self.seeds[seed][method].mean()), self.above_cap_s[_key(method, seed)]
+
 
 def meet(rules: Sequence[ShippedRule], learned: Sequence[Learned], cells: Cells) -> Meeting:
     """Measure what is not on file yet.

@@ -15,7 +15,9 @@ from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.budget import Budget
 from tokenfleet.evaluation.leaderboard.cells import CHOICE_TIMES
 from tokenfleet.evaluation.leaderboard.learning import Learned
+from tokenfleet.evaluation.leaderboard.meeting import Meeting
 from tokenfleet.evaluation.leaderboard.rivals import ShippedRule
+from tokenfleet.evaluation.protocol import Protocol
 from tokenfleet.evaluation.screen.conclusions import CONSTANTS
 from tokenfleet.policies.learned.layout import BEST, checkpoint_of
 from tokenfleet.policies.policy_files import PRETRAINED, SUFFIX, tuned_name, write_policy
@@ -27,7 +29,13 @@ CHECKED_EPISODES = 4
 
 
 def ship(
-    scenario: Scenario, learned: Sequence[Learned], rules: Sequence[ShippedRule], budget: Budget, folder: Path
+    scenario: Scenario,
+    learned: Sequence[Learned],
+    meeting: Meeting,
+    rules: Sequence[ShippedRule],
+    budget: Budget,
+    protocol: Protocol,
+    folder: Path,
 ) -> None:
     """Write the learned policy and the constants that are best in validation, and the tuned rules.
 
@@ -36,8 +44,10 @@ def ship(
     Args:
         scenario: that they are for.
         learned: what each training seed came to.
+        meeting: what it then earned in test episodes; the files say so, and nothing is chosen by it.
         rules: the tuned ones; those whose numbers ship already are left as they are.
         budget: of each training.
+        protocol: of the test episodes.
         folder: gets `pretrained/SCENARIO.yaml`, the checkpoint `pretrained/SCENARIO` if it is one, and
             `tuned/SCENARIO/constants.yaml`, `tuned/SCENARIO/RULE.yaml`.
 
@@ -58,12 +68,29 @@ def ship(
     for inside, (seed, method) in methods.items():
         validation = {"episodes": CHOICE_TIMES * budget.episodes, **asdict(learned[seed].validation[method])}
         found = {"command": command, "method": method, "seed": seed, "validation": validation}
+        found["test"] = tested(scenario, *meeting.earned(method, seed), protocol)
         ship_policy(folder / inside, scenario, learned[seed].policies[method], found)
     for rule in rules:
         if rule.ships_tuned:
             continue
         found = {"command": command, "method": "tuned rule", "seed": 0}
         ship_policy(folder / tuned_name(scenario.name, rule.name), scenario, rule.choice, found)
+
+
+def tested(scenario: Scenario, usd: float, above_cap_s: float, protocol: Protocol) -> dict[str, Any]:
+    """What a policy came to in the test episodes of a protocol, with its score if the protocol has a reference.
+
+    Args:
+        scenario: that the policy is for.
+        usd: mean net value of an episode.
+        above_cap_s: mean seconds above a cap.
+        protocol: whose episodes these were.
+    """
+    told = {"protocol": protocol.name, "episodes": protocol.episodes, "usd": usd, "above_cap_s": above_cap_s}
+    reference = protocol.references.get(scenario.name)
+    if reference is None or reference.config_hash != scenario_hash(scenario):
+        return told
+    return told | {"score": reference.score(usd)}
 
 
 def ship_policy(path: Path, scenario: Scenario, policy: Choice | Path, found: Mapping[str, Any]) -> None:

@@ -102,6 +102,8 @@ def test_a_policy_that_ships_earns_on_the_test_episodes_what_was_measured(
     cell = measure_cell(load_scenario("tiny"), policy, EPISODES, protocol.seed, protocol.split)
     measured = _measured(board / "tiny.json")[f"{found['method']}/{found['seed']}"]
     assert cell["net_value_usd"] == measured["net_value_usd"]
+    assert found["test"]["usd"] == pytest.approx(np.mean(cell["net_value_usd"]), rel=1e-12)
+    assert (found["test"]["episodes"], found["test"]["above_cap_s"]) == (EPISODES, cell["above_cap_s"])
 
 
 def test_a_checkpoint_acts_by_its_name_as_by_its_folder(board: Path, protocol: Protocol) -> None:

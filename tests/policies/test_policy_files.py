@@ -12,6 +12,7 @@ from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.leaderboard.shipping import checked
+from tokenfleet.evaluation.protocol import load_protocol
 from tokenfleet.policies import POLICIES, make_policy
 from tokenfleet.policies.policy_files import HERE, resolved, shipped_names
 from tokenfleet.policies.shipped import CHECKPOINT
@@ -63,6 +64,8 @@ def test_a_pretrained_policy_plays_as_it_did(name: str) -> None:
     """Else `python -m tokenfleet.evaluation.leaderboard --scenario NAME --ship policies` trains it anew."""
     scenario, found = load_scenario(name.split("/")[1]), read_yaml(HERE / f"{name}.yaml")["found"]
     assert scenario_hash(scenario) == found["config_hash"], "the scenario has changed since"
+    test, reference = found["test"], load_protocol().references[scenario.name]
+    assert test["score"] == pytest.approx(reference.score(test["usd"]), abs=0.05)
     values, told = checked(scenario, name)["net_value_usd"], found["check"]["net_value_usd"]
     if resolved(name)["name"] == CHECKPOINT:  # processors round the sums of a network differently; fleets are chaotic
         assert sum(values) == pytest.approx(sum(told), rel=0.02)
