@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -38,6 +39,8 @@ KEPT = ("net_value_usd", "slo_attainment", "above_cap_s", "brakes", "trips")
 """Metrics that the screen looks at, those by class included."""
 ROWS = 256
 """Most fleets side by side in one process; more if one plan alone meets more episodes."""
+REQUESTS = 8_000_000
+"""Most requests of fleets side by side in one process, which take about 1.7 GB; more in the same case."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,16 @@ class Workers:
             self._pool.shutdown(cancel_futures=True)
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
-        """The results, in the order of the tasks."""
-        return list(map(work, tasks) if self._pool is None else self._pool.map(work, tasks))
+        """The results, in the order of the tasks.
+
+        Raises:
+            SpecError: something else has ended a process.
+        """
+        try:
+            return list(map(work, tasks) if self._pool is None else self._pool.map(work, tasks))
+        except BrokenProcessPool:
+            way_out = "was memory short? fewer workers need less, and the same command goes on with what is on file"
+            raise SpecError([f"workers: one of {self.count} processes was ended from outside; {way_out}"]) from None
 
 
 def _end_with_parent() -> None:
@@ -95,10 +106,16 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def rows_at_once(scenario: Scenario) -> int:
+    """How many fleets one process has side by side: as many as its memory holds, 1 to `ROWS`."""
+    requests = scenario.horizon_s * sum(map(scenario.mean_rate_rps, scenario.classes))
+    return int(np.clip(REQUESTS // max(requests, 1.0), 1, ROWS))
+
+
 def outcomes(setting: RolloutSetting, plans: Plans, workers: Workers) -> Outcome:
     """Results of plans in the same episodes, `[B, E]` by metric."""
     episodes = len(setting.seeds)
-    at_once = max(1, min(ROWS // episodes, -(-len(plans) // workers.count)))
+    at_once = max(1, min(rows_at_once(setting.scenario) // episodes, -(-len(plans) // workers.count)))
     parts = [plans.part(slice(first, first + at_once)) for first in range(0, len(plans), at_once)]
     done = workers.map(partial(_live, setting), parts)
     return {name: np.concatenate([part[name] for part in done]) for name in done[0]}
@@ -117,7 +134,7 @@ def rule_outcome(scenario: Scenario, split: Split, seed: int, episodes: int, rul
         return str(error)
     finally:
         probe.close()
-    rows = evaluate_policy(make_env, Candidate(policy, str(rule)), episodes, seed, batch_size=ROWS)
+    rows = evaluate_policy(make_env, Candidate(policy, str(rule)), episodes, seed, batch_size=rows_at_once(scenario))
     names = [name for name in rows[0].metrics if _is_kept(name)]
     return {name: np.array([[row.metrics[name] for row in rows]]) for name in names}
 
