@@ -19,7 +19,7 @@
 | `checkpoint`, `checkpoint_meta`, `rebuilding` | policies to share, and to load again |
 | `as_policy` | a checkpoint as a policy of the registry |
 | `identity` | whether a policy is the same as before |
-| `network_policy`, `spaces` | what such a policy does; spaces as plain data |
+| `network_policy`, `action_masks`, `spaces` | what such a policy does, and may not do; spaces as plain data |
 | `plain_data`, `weights`, `hashed_folder`, `packages` | files that can run no code |
 | `trust` | whose code may run |
 | `progress_log`, `tracking`, `trackers` | where the numbers of a run go |

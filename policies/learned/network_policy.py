@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from tokenfleet.envs.spec import PositiveFloat, Spec, SpecError
 from tokenfleet.policies.base import Policy, PolicyContext, State
+from tokenfleet.policies.learned.action_masks import ActionMasks, masks_in, no_masks
 from tokenfleet.policies.learned.correction import Base, base_of, combined_state, corrected, parted_state
 from tokenfleet.policies.learned.limit_inputs import Float32Array, LimitInputs, places_of, seen
 from tokenfleet.policies.learned.observed_limits import parted_limits
@@ -64,6 +65,7 @@ class NetworkPolicy:
         self.base, self.limits = base, limits
         self._places: Float32Array | None = None
         self._base_policy: Policy | None = None
+        self._masks: ActionMasks = no_masks
         self._normalisation = normalisation
         self._moments = moments
         self._wrapper_statistics = wrapper_statistics
@@ -89,13 +91,14 @@ class NetworkPolicy:
         return told
 
     def prepare(self, env: VectorEnv[Any, Any, Any]) -> None:
-        """Give the wrappers of an environment the statistics from training, and place the base in it.
+        """Give the wrappers of an environment the statistics from training, ask for its masks, place the base in it.
 
         Raises:
             SpecError: the environment has a wrapper with running statistics that the policy was not trained with, or
-                the base cannot act there.
+                no masks where the network takes some, or the base cannot act there.
         """
         use_statistics(env, self._wrapper_statistics)
+        self._masks = masks_in(env, self._network)
         if self.base is not None:
             self._base_policy = self.base.policy_in(env)
 
@@ -146,8 +149,9 @@ class NetworkPolicy:
         """The network's own actions and state."""
         # stable-baselines3 puts the LSTM's layers before the batch; here the batch comes first, as in every state.
         inner = None if state is None else tuple(np.swapaxes(part, 0, 1) for part in state)
-        observed = self._with_limits(observation)
-        actions, after = self._network.predict(self._normalised(observed), inner, episode_start, deterministic)
+        observed = self._normalised(self._with_limits(observation))
+        masks = self._masks(len(next(iter(observed.values())) if isinstance(observed, Mapping) else observed))
+        actions, after = self._network.predict(observed, inner, episode_start, deterministic, **masks)
         outer = None if after is None else tuple(np.swapaxes(part, 0, 1) for part in after)
         return actions, outer
 
