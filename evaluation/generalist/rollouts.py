@@ -15,10 +15,10 @@ from tokenfleet.envs.scenario.generator import draw_scenario, load_ranges
 from tokenfleet.envs.splits import Split
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.metrics import SECONDS, VALUE
+from tokenfleet.policies.generalist.base import supervisor_entries
 from tokenfleet.policies.generalist.entities import Entities
 from tokenfleet.policies.generalist.law import Place, Weights, entries_of
 from tokenfleet.policies.generalist.neighbours import Neighbours
-from tokenfleet.policies.heuristics.supervisor import hand_made
 
 Float64Array = NDArray[np.float64]
 
@@ -107,7 +107,5 @@ def scored(scenario: Scenario, value_usd: Float64Array) -> Float64Array:
 
 def place_of(scenario: Scenario) -> Place:
     """Where the law acts: on top of what `supervisor` holds, as the policy `generalist` does."""
-    box = SetpointAction(scenario)
-    base = box.encode(hand_made(scenario, box.decode(np.zeros((1, *box.space.shape)))))[0]
-    table = tuple(box.table)
-    return Place.of_table(base.astype(np.float64), Neighbours.of_entries(scenario, table), table)
+    table = tuple(SetpointAction(scenario).table)
+    return Place.of_table(supervisor_entries(scenario), Neighbours.of_entries(scenario, table), table)
