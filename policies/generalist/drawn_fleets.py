@@ -16,6 +16,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from tokenfleet.envs.fleet import FleetEnv
+from tokenfleet.envs.interface.arguments import checked_action
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.interface.supervisor_observation import SupervisorObservation
 from tokenfleet.envs.scenario import Scenario
@@ -24,7 +25,7 @@ from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.splits import Split
 from tokenfleet.policies.generalist.base import supervisor_entries
 from tokenfleet.policies.generalist.entities import CLASS, POOL, SITE, WIDEST, Entities, Shown
-from tokenfleet.policies.generalist.slots import Slots
+from tokenfleet.policies.generalist.slots import NOWHERE, Slots
 
 Float32Array = NDArray[np.float32]
 Observation = dict[str, Float32Array]
@@ -51,7 +52,6 @@ class DrawnFleetsEnv(gymnasium.Env[dict[str, Any], Float32Array]):
 
     Attributes:
         slots: what stands where in an action.
-        fleet: the scenario of the running episode; None before the first.
 
     Raises:
         SpecError: no such ranges, or no fleet.
@@ -64,11 +64,15 @@ class DrawnFleetsEnv(gymnasium.Env[dict[str, Any], Float32Array]):
             raise SpecError([f"fleets: must be at least 1 (got {fleets})"])
         self._ranges, self._split, self._fleets = load_ranges(ranges), split, fleets
         self.slots = Slots.of_ranges(self._ranges)
-        self.fleet: Scenario | None = None
         self._known: dict[int, Scenario] = {}
-        self._env: FleetEnv | None = None
+        self._running: _Running | None = None
         self.observation_space = _observation_space(self.slots)
         self.action_space = spaces.Box(-1.0, 1.0, (self.slots.width,), np.float32)
+
+    @property
+    def fleet(self) -> Scenario | None:
+        """The scenario of the running episode; None before the first."""
+        return None if self._running is None else self._running.env.scenario
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -79,56 +83,67 @@ class DrawnFleetsEnv(gymnasium.Env[dict[str, Any], Float32Array]):
         self.close()
         if index not in self._known:
             self._known[index] = draw_scenario(self._ranges, self._split, index)
-        self.fleet = self._known[index]
-        self._env = FleetEnv(self.fleet, split=self._split, action="setpoints", observation="supervisor")
-        self._reader = Entities(self.fleet)
-        self._past = self._reader.nothing_past(1)
-        self._columns = self.slots.columns(self.fleet, self._model(SetpointAction).table)
-        self._base = supervisor_entries(self.fleet)
-        self._still = self.slots.still(self.fleet, self._columns)
-        observation, info = self._env.reset(seed=episode)
-        return self._observed(observation), self._told(info)
+        self._running = _Running(self._known[index], self._split, self.slots)
+        observation, info = self._running.env.reset(seed=episode)
+        return self._running.observed(observation), self._running.told(info)
 
     def step(self, action: Float32Array) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Let a decision hold; see the class. At the end the info has `episode_metrics`, but for those by class."""
-        if self._env is None or self.fleet is None:
+        """Let a decision hold; see the class. At the end the info has `episode_metrics`, but for those by class.
+
+        Raises:
+            ValueError: an action of another shape, or NaN.
+        """
+        if self._running is None:
             raise gymnasium.error.ResetNeeded("call reset before step")
-        entries = self._base.copy()
-        there = self._columns >= 0
-        entries[self._columns[there]] += np.asarray(action, np.float64)[there]
-        observation, reward, terminated, truncated, info = self._env.step(
-            np.clip(entries, -1.0, 1.0).astype(np.float32)
-        )
-        return self._observed(observation), reward, terminated, truncated, self._told(info)
+        entries = self._running.entries(checked_action(action, (self.slots.width,)))
+        observation, reward, terminated, truncated, info = self._running.env.step(entries)
+        return self._running.observed(observation), reward, terminated, truncated, self._running.told(info)
 
     def close(self) -> None:
         """Close the fleet's environment."""
-        if self._env is not None:
-            self._env.close()
+        if self._running is not None:
+            self._running.env.close()
 
-    def _told(self, info: Mapping[str, Any]) -> dict[str, Any]:
+
+class _Running:
+    """One fleet behind the common observation and action.
+
+    Args:
+        fleet: the scenario.
+        split: of its episodes.
+        slots: what stands where.
+    """
+
+    def __init__(self, fleet: Scenario, split: Split, slots: Slots) -> None:
+        self.env = FleetEnv(fleet, split=split, action="setpoints", observation="supervisor")
+        self._slots, self._reader = slots, Entities(fleet)
+        self._past = self._reader.nothing_past(1)
+        self._step_s = np.array([self.env.batch.decide_every * fleet.tick_s])
+        self._base = supervisor_entries(fleet)
+        self._columns = slots.columns(fleet, SetpointAction(fleet).table)
+        self._still = slots.still(fleet, self._columns)
+
+    def entries(self, action: NDArray[Any]) -> Float32Array:
+        """The fleet's own action."""
+        entries, acts = self._base.copy(), self._columns != NOWHERE
+        entries[self._columns[acts]] += action[acts]
+        held: Float32Array = np.clip(entries, -1.0, 1.0).astype(np.float32)
+        return held
+
+    def observed(self, observation: NDArray[Any]) -> Observation:
+        """What the fleet's own observation shows."""
+        model = self.env.batch.observation_model
+        assert isinstance(model, SupervisorObservation)
+        shown, self._past = self._reader.read(model.decode(observation[None]), self._past, self._step_s)
+        still = {name: values.copy() for name, values in self._still.items()}
+        return {**_in_slots(shown, self._slots), **still}
+
+    def told(self, info: Mapping[str, Any]) -> dict[str, Any]:
         """What a batch of fleets can tell together: arrays by entity have other shapes in other fleets."""
-        assert self.fleet is not None
-        told: dict[str, Any] = {"fleet": self.fleet.name}
+        told: dict[str, Any] = {"fleet": self.env.scenario.name}
         if "episode_metrics" in info:
             told["episode_metrics"] = {name: one for name, one in info["episode_metrics"].items() if "/" not in name}
         return told
-
-    def _model(self, kind: type[Any]) -> Any:
-        assert self._env is not None
-        batch = self._env.batch
-        model = batch.action_model if kind is SetpointAction else batch.observation_model
-        assert isinstance(model, kind)
-        return model
-
-    def _observed(self, observation: NDArray[Any]) -> Observation:
-        assert self._env is not None
-        assert self.fleet is not None
-        view = self._model(SupervisorObservation).decode(observation[None])
-        step_s = np.array([self._env.batch.decide_every * self.fleet.tick_s])
-        shown, self._past = self._reader.read(view, self._past, step_s)
-        still = {name: values.copy() for name, values in self._still.items()}
-        return {**_in_slots(shown, self.slots), **still}
 
 
 def _observation_space(slots: Slots) -> spaces.Dict:

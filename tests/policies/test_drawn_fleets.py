@@ -84,3 +84,10 @@ def test_a_seed_tells_the_fleet_and_the_episode() -> None:
 def test_no_fleet_is_refused() -> None:
     with pytest.raises(SpecError, match=r"fleets: must be at least 1 \(got 0\)"):
         DrawnFleetsEnv(fleets=0)
+
+
+def test_an_action_of_another_shape_is_refused() -> None:
+    env = DrawnFleetsEnv(fleets=1)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"action must be numbers of shape \[\d+\] \(got shape \[3\]\)"):
+        env.step(np.zeros(3, np.float32))
