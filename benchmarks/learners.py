@@ -1,8 +1,8 @@
 """How fast each learning algorithm goes: `python -m benchmarks.learners [--output FILE.json] [--quick]`.
 
-Every algorithm of `configs/algo` trains on `default` by set-points with its own hyper-parameters, 64 fleets side by side and
-one thread. A step is a decision, which holds for five ticks. Told are steps a second, from the first one to the last, and the
-share of that time in the environment. Algorithms with a replay buffer begin to learn after 512 steps, and imitation
+Every algorithm of `configs/algo` trains on `default` by set-points with its own hyper-parameters, 64 fleets side by side
+and one thread. A step is a decision, which holds for five ticks. The table has steps a second of whole trainings, and the
+share of the time in the environment. Algorithms with a replay buffer begin to learn after 512 steps, and imitation
 follows the rule `supervisor`.
 """
 
@@ -32,7 +32,7 @@ STEPS, QUICK_STEPS = 65_536, 16_384
 OF_REPLAY = 8
 """So many times fewer steps of algorithms that learn at every step."""
 CHANGES: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("sac", "td3", "tqc"), {"learning_starts": 512}),
+    **{name: {"learning_starts": 512} for name in ("sac", "td3", "tqc")},
     "dagger": {"teacher": "supervisor"},
 }
 
