@@ -1,9 +1,9 @@
 """How fast each learning algorithm goes: `python -m benchmarks.learners [--output FILE.json] [--quick]`.
 
-Every algorithm of `configs/algo` trains on `default` by set-points with its own hyper-parameters, 64 fleets side by side
-and one thread. A step is a decision, which holds for five ticks. The table has steps a second of whole trainings, and the
-share of the time in the environment. Algorithms with a replay buffer begin to learn after 512 steps, and imitation
-follows the rule `supervisor`.
+Every algorithm of `configs/algo` trains on `default` by set-points with its own hyper-parameters, 64 fleets side by
+side and one thread. A step is a decision, which holds for five ticks. The table has steps a second of whole trainings,
+and the share of the time in the environment. Algorithms with a replay buffer begin to learn after 512 steps, and
+imitation follows the rule `supervisor`.
 """
 
 from __future__ import annotations
