@@ -27,7 +27,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "train env.kwargs.engine=native": (r"^env\.kwargs\.engine: is set by the other keys; leave it out$",),
     # Choices.
     "train scenario=defualt": (
-        r"^scenario: unknown choice 'defualt'; did you mean 'default'\? .*burst, chat-city, default",
+        r"^scenario: unknown choice 'defualt'; did you mean 'default'\? .*burst, campus, chat-city, default",
     ),
     "evaluate scenario=null": (rf"^scenario: 'null' is no name {SCENARIOS}",),
     "evaluate scenario=folder/mine.yaml": (rf"^scenario: 'folder/mine\.yaml' is no name {SCENARIOS}",),
