@@ -214,7 +214,7 @@ def test_the_commands_of_the_page_are_accepted(monkeypatch: pytest.MonkeyPatch) 
     assert len(seen) == len(commands("python -m")) > 6
 
 
-def test_the_scripts_of_the_page_take_drawn_fleets(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scripts_take_the_commands_of_the_page(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert generator.main(["--split", "test", "--count", "4", "--out", "fleets"]) == 0
     seen: list[Any] = []
@@ -223,11 +223,11 @@ def test_the_scripts_of_the_page_take_drawn_fleets(run: Run, tmp_path: Path, mon
         for _, *typed in commands(f"python {script}.py"):
             outcome = run(shlex.join([script, *typed]))
             assert outcome.code == 0, outcome.errors
-    assert len(seen) == 4
+    assert len(seen) == 6
 
 
-def test_the_example_in_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+@pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
+def test_the_examples_in_python_run(example: str, capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(example, "docs/generalist.md", "exec"), {"__name__": "example"})
     assert capsys.readouterr().out
 
