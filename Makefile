@@ -54,7 +54,7 @@ $(STAMP): $(VENV)/.dependencies $(NATIVE_SOURCES)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
-demo: $(STAMP)  ## learn on the default scenario, evaluate beside every baseline (about 4 minutes on a quiet machine)
+demo: $(STAMP)  ## learn on the default scenario, evaluate beside every baseline (two to four minutes)
 	@rm -rf $(DEMO)
 	@$(BIN)/python tune.py policy=linear_feedback feedback_generations=6 hydra.run.dir=$(DEMO)/feedback
 	@$(BIN)/python train.py experiment=feedback policy.base=$(DEMO)/feedback/tuned.yaml algo.sigma=0.05 total_timesteps=$(DEMO_STEPS) threads=2 hydra.run.dir=$(DEMO)/train
