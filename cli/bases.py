@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokenfleet.configs.schema import TrainConfig
+from tokenfleet.policies.learned.correction import BASE_KEY
 from tokenfleet.policies.learned.layout import LAST, checkpoint_of
 from tokenfleet.policies.policy_files import resolved, told_under
 
@@ -19,7 +20,7 @@ def with_policies_written_out(config: TrainConfig) -> TrainConfig:
     Raises:
         SpecError: there is no such file, or none of a policy.
     """
-    with told_under("policy.base"):
+    with told_under(BASE_KEY):
         policy = config.policy.model_copy(update={"base": resolved(config.policy.base)})
     return config.model_copy(update={"policy": policy, "algo": config.algo.written_out(resolved)})
 
@@ -42,5 +43,5 @@ def find_base(config: TrainConfig, folder: Path) -> Base | None:
     own = checkpoint_of(folder, LAST)
     if own.exists():
         return load_policy(own, config.trust).base
-    with told_under("policy.base"):
+    with told_under(BASE_KEY):
         return load_base(choice, reach, config.trust)

@@ -13,9 +13,8 @@ from tokenfleet.evaluation.style import BLUE, GREEN, INK, MUTED, ORANGE, house_s
 
 KINDS = (("best shipped rule", BLUE), ("best published controller", GREEN), ("constants, same budget", ORANGE))
 """The rivals in the order of `Standing.rivals`."""
-
-
 CURVES = ((CONSTANTS, ORANGE), (FEEDBACK, BLUE))
+"""The methods whose learning curves are drawn."""
 COLUMNS = 5
 """Scenarios in a row of the figure of curves."""
 

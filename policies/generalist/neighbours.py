@@ -43,18 +43,15 @@ class Neighbours:
         serves = scenario.route_mask  # [K, P]
 
         def members(segment: Segment, label: str) -> tuple[BoolArray, BoolArray, BoolArray]:
-            if segment.per.startswith("site"):
-                here = stands[sites.index(label)]
+            of = subject(segment, label)
+            if "site" in of:
+                here = stands[sites.index(of["site"])]
                 return _one(sites, label), here, _any(serves, here)
-            if segment.per.startswith("pool"):
-                here = _one(pools, label)
+            if "class" not in of:
+                here = _one(pools, of["pool"])
                 return _any(stands, here), here, _any(serves, here)
-            if segment.per.startswith("class and pool"):
-                name, _, pool = label.rpartition(" to ")
-                here = _one(pools, pool)
-                return _any(stands, here), here, _one(classes, name)
-            here = serves[classes.index(label)]
-            return _any(stands, here), here, _one(classes, label)
+            here = _one(pools, of["pool"]) if "pool" in of else serves[classes.index(of["class"])]
+            return _any(stands, here), here, _one(classes, of["class"])
 
         rows = [members(segment, label) for segment in table for label in segment.labels]
         return cls(*(_means(np.array(column)) for column in zip(*rows, strict=True)))
@@ -66,6 +63,15 @@ class Neighbours:
             for feature in range(rows.shape[2]):
                 found.append(_weighted(rows[:, :, feature], weights))
         return found
+
+
+def subject(segment: Segment, label: str) -> dict[str, str]:
+    """Whom an entry of the action sets something for: a `site`, a `pool`, a `class`, or a class and a pool, by name."""
+    if segment.per.startswith("class and pool"):
+        name, _, pool = label.rpartition(" to ")
+        return {"class": name, "pool": pool}
+    kind = next((kind for kind in ("site", "pool") if segment.per.startswith(kind)), "class")
+    return {kind: label}
 
 
 def _one(names: Sequence[str], name: str) -> BoolArray:

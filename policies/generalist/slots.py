@@ -13,13 +13,19 @@ from tokenfleet.envs.interface.segments import Segment
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.generator import Ranges
 from tokenfleet.policies.generalist.law import SETPOINTS
+from tokenfleet.policies.generalist.neighbours import subject
 
 Float32Array = NDArray[np.float32]
 NOWHERE = -1
 
-SITE_SETPOINTS = ("power_share", "brake_share")
-POOL_SETPOINTS = ("clock_bias", "awake_replicas")
-ROUTE_SETPOINTS = ("route_bias",)
+ENTITIES = {
+    "power_share": ("sites",),
+    "brake_share": ("sites",),
+    "clock_bias": ("pools",),
+    "awake_replicas": ("pools",),
+    "route_bias": ("classes", "pools"),
+}
+"""What a set-point has slots for; any other one has them for classes."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,7 @@ class Slots:
 
     def shape(self, setpoint: str) -> tuple[int, ...]:
         """Slots of a set-point: sites, pools, classes, or classes by pools."""
-        if setpoint in SITE_SETPOINTS:
-            return (self.sites,)
-        if setpoint in POOL_SETPOINTS:
-            return (self.pools,)
-        return (self.classes, self.pools) if setpoint in ROUTE_SETPOINTS else (self.classes,)
+        return tuple(getattr(self, entities) for entities in ENTITIES.get(setpoint, ("classes",)))
 
     @property
     def table(self) -> dict[str, slice]:
@@ -75,11 +77,12 @@ class Slots:
     def columns(self, scenario: Scenario, table: Sequence[Segment]) -> NDArray[np.int64]:
         """The column of the fleet's own action `setpoints` that each entry moves, `[A]`; `NOWHERE` for none."""
         found, places = np.full(self.width, NOWHERE), self.table
-        names = [list(entities) for entities in (scenario.sites, scenario.pools, scenario.classes)]
+        names = {"site": list(scenario.sites), "pool": list(scenario.pools), "class": list(scenario.classes)}
         for segment in (segment for segment in table if segment.name in places):
             slots = np.arange(self.width)[places[segment.name]].reshape(self.shape(segment.name))
             for offset, label in enumerate(segment.labels):
-                found[slots[_slot(segment.name, label, *names)]] = segment.columns.start + offset
+                slot = tuple(names[kind].index(name) for kind, name in subject(segment, label).items())
+                found[slots[slot]] = segment.columns.start + offset
         return found
 
     def still(self, scenario: Scenario, columns: NDArray[np.int64]) -> dict[str, Float32Array]:
@@ -94,17 +97,6 @@ class Slots:
             "action_mask": columns != NOWHERE,
         }
         return {name: _padded(values, self.still_shapes[name]) for name, values in told.items()}
-
-
-def _slot(setpoint: str, label: str, sites: list[str], pools: list[str], classes: list[str]) -> tuple[int, ...]:
-    if setpoint in SITE_SETPOINTS:
-        return (sites.index(label),)
-    if setpoint in POOL_SETPOINTS:
-        return (pools.index(label),)
-    if setpoint in ROUTE_SETPOINTS:
-        name, _, pool = label.rpartition(" to ")
-        return classes.index(name), pools.index(pool)
-    return (classes.index(label),)
 
 
 def _padded(values: NDArray[Any], shape: tuple[int, ...]) -> Float32Array:

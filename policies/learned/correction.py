@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from tokenfleet.policies.learned.rebuilding import LearnedPolicy
 
-WHERE = "policy.base"
+BASE_KEY = "policy.base"
+"""What messages call the base."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,8 @@ class CorrectedEnv(WatchedEnv):
     def __init__(self, env: VectorEnv[Any, Any, Any], base: Base) -> None:
         box = env.single_action_space
         if not isinstance(box, spaces.Box) or not np.array_equal(box.low, -box.high):
-            raise SpecError([f"{WHERE}: only actions in a box around 0 can be corrected (got {box})"])
-        with told_under(WHERE):
+            raise SpecError([f"{BASE_KEY}: only actions in a box around 0 can be corrected (got {box})"])
+        with told_under(BASE_KEY):
             policy = base.policy_in(env)
         super().__init__(env, policy)
         self.base, self._box = base, box

@@ -24,8 +24,9 @@ from typing_extensions import Self
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.policies.learned.controller import ControllerPolicy
 from tokenfleet.policies.learned.controller_algorithm import ControllerAlgorithm
+from tokenfleet.policies.learned.imitation_spec import TEACHER_KEY
 from tokenfleet.policies.learned.sb3_vec_env import Sb3VecEnv
-from tokenfleet.policies.learned.teaching import WHERE, TaughtEnv, taught_env
+from tokenfleet.policies.learned.teaching import TaughtEnv, taught_env
 
 
 class LabelledStates(NamedTuple):
@@ -139,7 +140,7 @@ class Dagger(ControllerAlgorithm):
         """
         if not np.array_equal(self.teacher_digest, self._taught().digest):
             hint = "bring its checkpoint back, or start a new run"
-            raise SpecError([f"resume: the weights of {WHERE} have changed since the run began; {hint}"])
+            raise SpecError([f"resume: the weights of {TEACHER_KEY} have changed since the run began; {hint}"])
         total, hooks = self._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
         hooks.on_training_start(locals(), globals())
         while self.num_timesteps < total:

@@ -14,6 +14,9 @@ from tokenfleet.policies.learned.algorithm_base import AlgorithmSpec, Rate, Sche
 from tokenfleet.policies.learned.networks import ControllerNetwork
 from tokenfleet.policies.policy_files import told_under
 
+TEACHER_KEY = "algo.teacher"
+"""What messages call the teacher."""
+
 
 def _share(rate: Schedule) -> Schedule:
     if max(rate.initial, rate.final or 0.0) > 1.0:
@@ -64,7 +67,7 @@ class DaggerSpec(AlgorithmSpec):
         Raises:
             SpecError: the file of the teacher cannot be read.
         """
-        with told_under("algo.teacher"):
+        with told_under(TEACHER_KEY):
             return self.model_copy(update={"teacher": read(self.teacher)})
 
     def network_parts(self) -> dict[str, Any]:

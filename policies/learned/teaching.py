@@ -16,11 +16,11 @@ from tokenfleet.envs.user_code import Guard, check_numbers, is_ours, named
 from tokenfleet.policies.base import Policy
 from tokenfleet.policies.learned.checkpoint import load_base
 from tokenfleet.policies.learned.correction import WatchedEnv, base_of
+from tokenfleet.policies.learned.imitation_spec import TEACHER_KEY
 from tokenfleet.policies.learned.wrapper_state import wrapper_of
 from tokenfleet.policies.policy_files import told_under
 from tokenfleet.policies.registry import Choice
 
-WHERE = "algo.teacher"
 DIGEST_BYTES = 32
 
 
@@ -42,7 +42,7 @@ class TaughtEnv(WatchedEnv):
     ) -> None:
         super().__init__(env, teacher)
         self.digest = digest
-        self._guard = None if is_ours(teacher) else Guard(named(WHERE, choice))
+        self._guard = None if is_ours(teacher) else Guard(named(TEACHER_KEY, choice))
         self._asked = 0
 
     def labels(self) -> NDArray[Any]:
@@ -91,7 +91,7 @@ def taught(env: VectorEnv[Any, Any, Any], choice: Choice, trust: Iterable[str] =
     if base_of(env) is not None:
         hint = "leave it out, and correct the trained run in a run of its own, by policy.base=<run>"
         raise SpecError([f"policy.base: imitation learns the teacher's whole actions and corrects nothing; {hint}"])
-    with told_under(WHERE):
+    with told_under(TEACHER_KEY):
         found = load_base(choice, reach=1.0, trust=trust)
         teacher = found.policy_in(env)
     digest = np.zeros(DIGEST_BYTES, np.uint8)
