@@ -21,8 +21,8 @@ from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.interface.supervisor_observation import SupervisorObservation
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.generator import draw_scenario, load_ranges
-from tokenfleet.envs.spec import SpecError
-from tokenfleet.envs.splits import Split
+from tokenfleet.envs.spec import SpecError, shown, suggest
+from tokenfleet.envs.splits import SPLITS, Split
 from tokenfleet.policies.generalist.base import supervisor_entries
 from tokenfleet.policies.generalist.entities import CLASS, POOL, SITE, WIDEST, Entities, Shown
 from tokenfleet.policies.generalist.slots import NOWHERE, Slots
@@ -54,14 +54,17 @@ class DrawnFleetsEnv(gymnasium.Env[dict[str, Any], Float32Array]):
         slots: what stands where in an action.
 
     Raises:
-        SpecError: no such ranges, or no fleet.
+        SpecError: one line per mistake: no such ranges, no such split, or no fleet.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012, Gymnasium's own form
 
     def __init__(self, ranges: str = "generalist", split: Split = "train", fleets: int = 64) -> None:
-        if fleets < 1:
-            raise SpecError([f"fleets: must be at least 1 (got {fleets})"])
+        problems = [] if split in SPLITS else [f"split: unknown split {shown(split)}{suggest(split, SPLITS)}"]
+        if not isinstance(fleets, int) or fleets < 1:
+            problems.append(f"fleets: must be a whole number of at least 1 (got {shown(fleets)})")
+        if problems:
+            raise SpecError(problems)
         self._ranges, self._split, self._fleets = load_ranges(ranges), split, fleets
         self.slots = Slots.of_ranges(self._ranges)
         self._known: dict[int, Scenario] = {}

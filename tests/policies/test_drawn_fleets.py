@@ -81,9 +81,13 @@ def test_a_seed_tells_the_fleet_and_the_episode() -> None:
     assert [rewards(first, seed, zeros) for seed in (0, 5)] == [rewards(second, seed, zeros) for seed in (0, 5)]
 
 
-def test_no_fleet_is_refused() -> None:
-    with pytest.raises(SpecError, match=r"fleets: must be at least 1 \(got 0\)"):
-        DrawnFleetsEnv(fleets=0)
+def test_a_split_that_there_is_not_and_no_fleet_are_refused() -> None:
+    wrong: dict[str, Any] = {"split": "tset", "fleets": 0}
+    with pytest.raises(SpecError) as refused:
+        DrawnFleetsEnv(**wrong)
+    split, fleets = refused.value.problems
+    assert split.startswith("split: unknown split 'tset'; did you mean 'test'?")
+    assert fleets == "fleets: must be a whole number of at least 1 (got 0)"
 
 
 def test_an_action_of_another_shape_is_refused() -> None:
