@@ -16,7 +16,7 @@ from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.identity import PROSE
 from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.learned.layout import has_checkpoint, run_of
-from tokenfleet.policies.policy_files import SUFFIX, is_file_choice, resolved
+from tokenfleet.policies.policy_files import SUFFIX, is_file_choice, resolved, told_under
 from tokenfleet.policies.registry import make_policy
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def _baseline(choice: str | Mapping[str, Any], context: PolicyContext) -> Candid
     name = found if isinstance(found, str) else str(found.get("name", ""))
     spelled_out = {"name": name} if isinstance(found, str) else dict(found)
     try:
-        policy = make_policy(found, context)
+        with told_under("policies"):
+            policy = make_policy(found, context)
     except SpecError as error:
         if not is_file_choice(choice):
             raise

@@ -83,10 +83,10 @@ def folder(tmp_path: Path, finished: Path) -> Path:
 
 CASES: dict[str, tuple[str, ...]] = {
     "evaluate scenario=tiny policies=least_wrok": (
-        r"^policy: unknown name 'least_wrok'; did you mean 'least_work'\? \(choose from .*\), or 'module:Class'$",
+        r"^policies: unknown name 'least_wrok'; did you mean 'least_work'\? \(choose from .*\), or 'module:Class'$",
     ),
     "evaluate scenario=tiny 'policies=[max_clock,{name: least_work, cloking: full}]'": (
-        r"^policy\.least_work\.cloking: unknown key; did you mean 'clocking'\? "
+        r"^policies\.least_work\.cloking: unknown key; did you mean 'clocking'\? "
         r"\(choose from admission, affinity, awake, clocking, pricing, routing, serving, storage\)$",
     ),
     "evaluate scenario=tiny 'policies=[3]'": (
@@ -94,11 +94,11 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "evaluate scenario=tiny 'policies=[]'": (r"^policies: nothing to evaluate; name policies, a checkpoint, or both$",),
     "evaluate env.id=CartPole-v1 policies=least_work": (
-        r"^policy\.least_work: needs a tokenfleet fleet environment; CartPole-v1 has none; use random or a checkpoint$",
+        r"^policies\.least_work: needs a tokenfleet fleet environment; CartPole-v1 has none; use random or a checkpoint$",
     ),
     "evaluate scenario=tiny policies=mine.yaml": (
         r"^policies: mine\.yaml does not fit this environment; a file suits the scenario that it was made for$",
-        r"^policy\.supervisor\.power_share\.east: unknown name \(choose from lab\)$",
+        r"^policies\.supervisor\.power_share\.east: unknown name \(choose from lab\)$",
     ),
     "evaluate scenario=tiny checkpoint=": (r"^checkpoint\.0: .*at least 1 character \(got ''\)$",),
     "evaluate scenario=tiny checkpoint=nowhere": (r"^checkpoint: no such folder 'nowhere'$",),
