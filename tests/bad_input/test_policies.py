@@ -94,7 +94,8 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "evaluate scenario=tiny 'policies=[]'": (r"^policies: nothing to evaluate; name policies, a checkpoint, or both$",),
     "evaluate env.id=CartPole-v1 policies=least_work": (
-        r"^policies\.least_work: needs a tokenfleet fleet environment; CartPole-v1 has none; use random or a checkpoint$",
+        r"^policies\.least_work: needs a tokenfleet fleet environment; CartPole-v1 has none; "
+        r"use random or a checkpoint$",
     ),
     "evaluate scenario=tiny policies=mine.yaml": (
         r"^policies: mine\.yaml does not fit this environment; a file suits the scenario that it was made for$",
