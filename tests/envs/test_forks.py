@@ -94,6 +94,7 @@ def test_a_fork_has_the_picture_ledger_and_log_of_its_source() -> None:
 
 def test_a_single_environment_goes_back_to_a_snapshot() -> None:
     env = FleetEnv("tiny", engine=ENGINE, overrides=SHORT)
+    env.action_space.seed(0)
     env.reset(seed=5)
     env.step(env.action_space.sample())
     held, action = env.snapshot(), env.action_space.sample()

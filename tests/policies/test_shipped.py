@@ -81,6 +81,7 @@ def test_every_control_policy_says_what_it_means(control_name):
     env = make_env()
     context = PolicyContext.from_env(env)
     policy = make_policy(control_name, context)
+    env.action_space.seed(0)
     observation, _ = env.reset(seed=5)
     for _ in range(10):
         observation, *_ = env.step(np.abs(env.action_space.sample()))  # nothing sleeps
