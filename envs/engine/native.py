@@ -107,16 +107,15 @@ class NativeEngine:
 
     def fork(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """See `Engine.fork`; threads share out the targets."""
-        check_forks(sources, targets, self._num_envs)
-        if set(targets).isdisjoint(sources):
-            self._engine.fork(np.array(sources, np.int64), np.array(targets, np.int64))
+        if self._engine.fork(sources, targets):
             return
-        changing = [(source, target) for source, target in zip(sources, targets, strict=True) if source != target]
+        check_forks(sources, targets, self._num_envs)
+        changing = [(int(source), int(target)) for source, target in zip(sources, targets, strict=True) if source != target]
         overwritten = {target for _, target in changing}
         held = {source: self.snapshot(source) for source, _ in changing if source in overwritten}
         free = [(source, target) for source, target in changing if source not in held]
         if free:
-            self._engine.fork(*np.ascontiguousarray(np.array(free, np.int64).T))
+            self._engine.fork(*zip(*free, strict=True))
         for source, target in changing:
             if source in held:
                 self.restore(target, held[source])

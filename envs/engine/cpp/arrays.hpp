@@ -92,11 +92,6 @@ struct FleetArrays {
     bool has_budgets() const {
         return std::ranges::any_of(classes, [](const RequestClass& k) { return std::isfinite(k.session_budget_usd); });
     }
-    bool has_moving_prices() const {
-        return std::ranges::any_of(classes, [](const RequestClass& k) {
-            return k.lowest_price_factor != 1.0 || k.highest_price_factor != 1.0;
-        });
-    }
 };
 
 #undef TOKENFLEET_FIELD

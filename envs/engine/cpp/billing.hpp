@@ -20,7 +20,6 @@ public:
     Billing(const FleetArrays& arrays, Demand& demand)
         : DemandLink(arrays, demand),
           factor(arrays.classes.size(), 1.0),
-          moves_prices_(arrays.has_moving_prices()),
           paid_usd_(arrays.has_budgets() ? static_cast<std::size_t>(demand.calls.num_sessions()) : 0) {
         set_prices(factor.data());
     }
@@ -44,17 +43,17 @@ public:
 
     // Tell a client the price of the call that it makes now; whether it accepts.
     bool quote(std::int32_t index, std::int32_t k) {
-        if (moves_prices_) demand_.details[index].price_factor = factor[k];
+        demand_.requests[index].price_factor = factor[k];
         return factor[k] <= demand_.calls[index].price_tolerance;
     }
 
     // Price of a request, as it was quoted, with so many prompt tokens found in the prefix cache.
-    double value_usd(const Request& request, std::int32_t index, std::int32_t hit_tokens) const {
+    double value_usd(const Request& request, std::int32_t hit_tokens) const {
         const RequestClass& c = arrays_.classes[request.class_id];
         const double fresh = request.prompt_tokens - hit_tokens;
         const double input_usd = (fresh + hit_tokens * c.cached_input_fraction_of_price) * c.usd_per_input_token;
         const double output_usd = request.output_tokens * c.usd_per_output_token;
-        return (input_usd + output_usd) * (moves_prices_ ? demand_.details[index].price_factor : 1.0);
+        return (input_usd + output_usd) * request.price_factor;
     }
 
     // A session pays for a call; whether that has used up its budget.
@@ -66,7 +65,6 @@ public:
     }
 
 private:
-    bool moves_prices_;
     std::vector<double> paid_usd_;  // by session; empty without budgets
 };
 

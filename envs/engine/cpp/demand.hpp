@@ -44,7 +44,7 @@ public:
             first[i] = {.arrival_s = arrival_s[i],
                         .prompt_tokens = prompt_tokens[i],
                         .output_tokens = output_tokens[i],
-                        .class_id = class_id[i]};
+                        .class_id = static_cast<std::int16_t>(class_id[i])};
         }
         details.clear();
         if (!needs_details(arrays)) return;
@@ -120,7 +120,7 @@ private:
 
     bool needs_details(const FleetArrays& arrays) const {
         return calls.has_successors() || arrays.has_growing_kv() || arrays.has_hand_offs() || arrays.has_caches() ||
-               arrays.has_distances() || arrays.has_moving_prices();
+               arrays.has_distances();
     }
 };
 

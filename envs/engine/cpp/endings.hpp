@@ -118,7 +118,7 @@ private:
     [[gnu::always_inline]] inline double end(std::int32_t index, double now_s, Status how, const Ending& ending,
                                              std::int32_t hit_tokens) {
         Request& request = demand_.requests[index];
-        const double value_usd = billing_.value_usd(request, index, hit_tokens);
+        const double value_usd = billing_.value_usd(request, hit_tokens);
         overdue_.remove(index);
         request.status = how;
         request.finished_s = now_s;

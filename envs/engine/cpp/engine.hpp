@@ -79,21 +79,24 @@ public:
         return true;
     }
 
-    // Let each fleet of `targets` go on as the fleet of `sources` beside it; no fleet is in both, none twice in `targets`.
-    void fork(Array<const std::int64_t> sources, Array<const std::int64_t> targets) {
+    // Let each fleet of `targets` go on as the fleet of `sources` beside it. False, and nothing has happened, unless there are
+    // as many sources as targets, all of them fleets, no fleet is in both, and none twice in `targets`.
+    bool fork(nb::handle sources, nb::handle targets) {
         const Turn turn(in_use_);
-        const std::int64_t *source = sources.data(), *target = targets.data();
-        const auto count = static_cast<std::int64_t>(targets.size());
-        for (std::int64_t i = 0; i < count; ++i) static_cast<void>(fleet(source[i]));
+        std::vector<std::int64_t> source, target;
+        if (!nb::try_cast(sources, source) || !nb::try_cast(targets, target) || !are_apart(source, target)) return false;
+        const auto count = static_cast<std::int64_t>(target.size());
+        for (const std::int64_t index : source) static_cast<void>(fleet(index));
         const nb::gil_scoped_release unlocked;
         try {
             workers_.run(count, [&](std::int64_t first, std::int64_t end) {
                 for (std::int64_t i = first; i < end; ++i) put(target[i], fleet(source[i]));
             });
         } catch (...) {
-            for (std::int64_t i = 0; i < count; ++i) fleets_[target[i]].reset();  // some are whole and some are not
+            for (const std::int64_t index : target) fleets_[index].reset();  // some are whole and some are not
             throw;
         }
+        return true;
     }
 
     std::unique_ptr<Snapshot> snapshot(std::int64_t index) {
@@ -202,6 +205,17 @@ private:
 
     float* view_row(std::int64_t index) const { return view_ + index * arrays_.view.width; }
     double* outcome_row(std::int64_t index) const { return outcome_ + index * arrays_.outcome.width; }
+
+    bool are_apart(const std::vector<std::int64_t>& sources, const std::vector<std::int64_t>& targets) const {
+        std::vector<bool> is_target(fleets_.size());
+        const auto exists = [&](std::int64_t index) { return 0 <= index && index < num_fleets(); };
+        for (const std::int64_t index : targets) {
+            if (!exists(index) || is_target[index]) return false;
+            is_target[index] = true;
+        }
+        return sources.size() == targets.size() &&
+               std::ranges::all_of(sources, [&](std::int64_t index) { return exists(index) && !is_target[index]; });
+    }
 
     // Let a fleet take over the state of another, in the memory that it has.
     void put(std::int64_t index, const Fleet& other) {

@@ -131,7 +131,7 @@ public:
         Request& request = demand_.requests[index];
         if (request.is_overdue || request.status != Status::kPending) return;
         request.is_overdue = true;
-        count(request, index, +1.0);
+        count(request, +1.0);
     }
 
     // Count a request no longer, and say whether it was overdue.
@@ -149,11 +149,11 @@ private:
     [[gnu::noinline]] void forget(std::int32_t index) {
         Request& request = demand_.requests[index];
         request.is_overdue = false;
-        count(request, index, -1.0);
+        count(request, -1.0);
     }
 
-    void count(const Request& request, std::int32_t index, double sign) {
-        const double change_usd = sign * billing_.value_usd(request, index, 0);
+    void count(const Request& request, double sign) {
+        const double change_usd = sign * billing_.value_usd(request, 0);
         sum_usd_[request.class_id] += change_usd;
         outcome_(Outcome::overdue_change_usd, request.class_id) += change_usd;
     }

@@ -20,10 +20,12 @@ struct alignas(kCacheLineBytes) Request {
     double asked_s = kNotYet;  // when its client first made the call
     double first_token_s = kNotYet;
     double finished_s = kNotYet;
-    std::int32_t prompt_tokens, output_tokens, class_id;
+    double price_factor = 1.0;  // on the list price, as it was quoted
+    std::int32_t prompt_tokens, output_tokens;
     std::int32_t next = 0;      // in whichever list it stands, unless it is the last of it
     std::int32_t replica = -1;  // that it was last sent to
-    std::int32_t failed_attempts = 0;
+    std::int16_t class_id;
+    std::int16_t failed_attempts = 0;
     Status status = Status::kPending;
     Status last_failure = Status::kPending;  // how the last attempt failed
     bool has_first_token = false;            // in this attempt
@@ -46,12 +48,11 @@ struct CacheUse {
     std::int32_t hit_tokens = 0, shared_tokens = 0, migrated_tokens = 0;
 };
 
-// What is kept of a request besides, where some layer needs it: growing KV, hand-offs, prefix caches, distance,
-// prices, calls that wait for others.
+// What is kept of a request besides, where some layer needs it: growing KV, hand-offs, prefix caches, distance, calls that
+// wait for others.
 struct alignas(kCacheLineBytes) Detail {
     double network_s = 0.0;      // one way between its client and the site that serves it
     double last_answer_s = 0.0;  // of the calls that it waits for
-    double price_factor = 1.0;   // on the list price, as it was quoted
     std::int32_t unfinished_predecessors = 0;
     std::int32_t preferred_replica = -1;  // to which it returns
     std::int32_t billed_hit_tokens = 0;   // cached when its first token came
