@@ -32,15 +32,18 @@ def hash_rate_mib_per_s(seconds: float = 0.3) -> float:
 def best_rate(
     work: Callable[[], float], repeats: int = 5, before: Callable[[], object] = lambda: None
 ) -> tuple[float, float]:
-    """Best of `repeats` calls of `work`, which does something and returns how much of it; `before` is not timed.
+    """Best of `repeats` calls of `work`, which does something and returns how much of it.
+
+    `before` runs right before each of them and is not timed. The yardstick empties the caches: let `before` do some of
+    the work where this matters.
 
     Returns:
         Amount per second of the best call, and that over the yardstick's rate beside it [amount per hashed MiB].
     """
     rates = []
     for _ in range(repeats):
-        before()
         hashed = hash_rate_mib_per_s()
+        before()
         start_s = time.perf_counter()
         amount = work()
         rate = amount / (time.perf_counter() - start_s)

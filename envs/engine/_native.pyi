@@ -1,5 +1,6 @@
 """The compiled engine; `tokenfleet.envs.engine.native` documents what it takes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np

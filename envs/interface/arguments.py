@@ -177,7 +177,8 @@ def checked_actions(actions: Any, num_envs: int) -> NDArray[Any]:
     if values.dtype.kind not in "biuf":
         raise ValueError(f"actions must be an array of numbers [N, A] (got {shown(actions)})")
     if not values.ndim or len(values) != num_envs:
-        raise ValueError(f"{num_envs} fleets need as many actions (got {len(values) if values.ndim else 'one number'})")
+        given = len(values) if values.ndim else "one number"
+        raise ValueError(f"actions: must be as many as fleets, {num_envs} (got {given})")
     return values
 
 
@@ -194,7 +195,7 @@ def parse_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[
     if not isinstance(seed, (Sequence, np.ndarray)) or isinstance(seed, str):
         raise SpecError([f"seed: must be a whole number, one for each fleet, or None (got {shown(seed)})"])
     if len(seed) != num_envs:
-        raise SpecError([f"seed: {num_envs} fleets need as many seeds (got {len(seed)})"])
+        raise SpecError([f"seed: must be as many as fleets, {num_envs} (got {len(seed)})"])
     return [None if one is None else _seed(one) for one in seed]
 
 

@@ -84,7 +84,7 @@ class Decisions:
         ours = isinstance(actions, Controls) or (self._action is not None and isinstance(actions, self._action.record))
         if ours and actions.num_envs != self._num_envs:
             name = "controls" if isinstance(actions, Controls) else "set-points"
-            raise ValueError(f"{self._num_envs} fleets need as many {name} (got {actions.num_envs})")
+            raise ValueError(f"{name}: must be as many as fleets, {self._num_envs} (got {actions.num_envs})")
         if isinstance(actions, Controls):
             self._current, self.ticks = deepcopy(actions), 1  # nobody else will change them
             return self.ticks

@@ -34,7 +34,7 @@ from tokenfleet.envs.scenario.sites import SiteSpec
 from tokenfleet.envs.scenario.training import TrainingSpec
 from tokenfleet.envs.scenario.uncertainty import UncertaintySpec
 from tokenfleet.envs.scenario.variants import VariantSpec
-from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
+from tokenfleet.envs.spec import MAX_SHORT, Name, NonNegativeFloat, PositiveFloat, PositiveInt, SpecError
 
 Derived = TypeVar("Derived")
 
@@ -75,7 +75,7 @@ class Scenario(CatalogSpec):
     announced_lead_s: tuple[PositiveFloat, ...] = (10.0, 30.0, 60.0)
     sites: dict[Name, SiteSpec] = Field(min_length=1)
     pools: dict[Name, PoolSpec] = Field(min_length=1)
-    classes: dict[Name, RequestClassSpec] = Field(min_length=1)
+    classes: dict[Name, RequestClassSpec] = Field(min_length=1, max_length=MAX_SHORT)
     workload: dict[Name, AnyStream] = Field(min_length=1)
     uncertainty: UncertaintySpec = UncertaintySpec()
     regimes: dict[Name, RegimeSpec] = Field(default_factory=dict)

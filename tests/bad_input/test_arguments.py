@@ -91,7 +91,7 @@ def test_a_wrong_action_of_one_environment_is_told_with_the_shape_of_one(name: s
 def test_wrong_actions_of_several_environments_are_told_with_the_shape_of_all(actions: Any) -> None:
     envs = FleetVectorEnv("tiny", 2)
     envs.reset(seed=0)
-    with pytest.raises(ValueError, match=r"^actions must be an array of numbers|^2 fleets need as many"):
+    with pytest.raises(ValueError, match=r"^actions(: must be as many as fleets, 2| must be an array of numbers)"):
         envs.step(actions)
 
 

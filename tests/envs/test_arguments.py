@@ -30,7 +30,7 @@ def test_actions_are_checked() -> None:
     envs.reset(seed=0)
     with pytest.raises(ValueError, match="NaN"):
         envs.step(np.full(envs.action_space.shape, np.nan))
-    with pytest.raises(ValueError, match=r"2 fleets need as many actions \(got 3\)"):
+    with pytest.raises(ValueError, match=r"actions: must be as many as fleets, 2 \(got 3\)"):
         envs.step(np.zeros((3, *envs.single_action_space.shape)))
 
 

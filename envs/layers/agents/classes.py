@@ -16,7 +16,7 @@ from tokenfleet.envs.spec import (
     Name,
     NonNegativeFloat,
     PositiveFloat,
-    PositiveInt,
+    ShortCount,
     Spec,
     TokenCount,
     UnitFraction,
@@ -142,7 +142,7 @@ class RequestClassSpec(Spec):
     late_value_fraction: UnitFraction = 0.25
     lost_penalty_fraction: NonNegativeFloat = 0.5
     expected_output_tokens: TokenCount = 200
-    max_attempts: PositiveInt = 1
+    max_attempts: ShortCount = 1
     backoff_s: NonNegativeFloat = 1.0
     backoff_factor: float = Field(default=2.0, ge=1, allow_inf_nan=False)
     backoff_jitter: UnitFraction = 0.5
