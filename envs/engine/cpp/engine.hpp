@@ -84,7 +84,8 @@ public:
     bool fork(nb::handle sources, nb::handle targets) {
         const Turn turn(in_use_);
         std::vector<std::int64_t> source, target;
-        if (!nb::try_cast(sources, source) || !nb::try_cast(targets, target) || !are_apart(source, target)) return false;
+        if (!nb::try_cast(sources, source) || !nb::try_cast(targets, target) || !are_apart(source, target))
+            return false;
         const auto count = static_cast<std::int64_t>(target.size());
         for (const std::int64_t index : source) static_cast<void>(fleet(index));
         const nb::gil_scoped_release unlocked;

@@ -2,8 +2,10 @@
 //
 // A request changes while it is under way, and before that when a call that it waits for is answered. A stretch of the
 // table has a version, which stands for the contents of all its rows but those under way: whenever a request of the stretch
-// is made, ends or hears of an answer, the stretch gets a version never used before. A fleet that takes over the state of
-// another fleet takes over the versions too. What the fleet does from then on gets versions of its own.
+// is made, ends or hears of an answer, the stretch gets a version never used before. A group of stretches has the version
+// of the one that changed last, so that a fork passes over most of the table without a look at its stretches. A fleet that
+// takes over the state of another fleet takes over the versions too. What the fleet does from then on gets versions of its
+// own.
 #pragma once
 
 #include <algorithm>
@@ -17,11 +19,14 @@ namespace tokenfleet {
 
 class Stretches {
 public:
-    static constexpr std::size_t kRows = 64;
+    static constexpr std::size_t kRows = 64;       // of a stretch
+    static constexpr std::size_t kStretches = 16;  // of a group
 
     Stretches() = default;
     explicit Stretches(std::size_t rows)
-        : version_(new_life()), stretches_((rows + kRows - 1) / kRows, {version_, 0}) {}
+        : version_(new_life()),
+          stretches_((rows + kRows - 1) / kRows, {version_, 0}),
+          groups_((stretches_.size() + kStretches - 1) / kStretches, {version_, 0}) {}
 
     Stretches(const Stretches&) = delete;  // two of the same life could come to the same versions
     Stretches(Stretches&&) = default;
@@ -29,7 +34,7 @@ public:
     Stretches& operator=(Stretches&&) = default;
     ~Stretches() = default;
 
-    std::size_t bytes() const { return stretches_.size() * sizeof(Stretch); }
+    std::size_t bytes() const { return stretches_.size() * sizeof(Stretch) + groups_.size() * sizeof(Group); }
 
     std::size_t rows_under_way() const {
         std::size_t rows = 0;
@@ -46,16 +51,25 @@ public:
     // Let `copy_row(row)` and `copy_rows(first, end)` copy the rows that may differ from those of another table of as many.
     template <typename CopyRow, typename CopyRows>
     void take_over(const Stretches& other, std::size_t rows, const CopyRow& copy_row, const CopyRows& copy_rows) {
-        constexpr std::size_t kAtOnce = 8;  // most are alike, and so many are compared without a branch
-        for (std::size_t first = 0; first < stretches_.size(); first += kAtOnce) {
-            const std::size_t end = std::min(first + kAtOnce, stretches_.size());
-            std::uint64_t differences = 0;
-            for (std::size_t s = first; s < end; ++s) {
-                const Stretch& theirs = other.stretches_[s];
-                differences |= (theirs.version ^ stretches_[s].version) | theirs.under_way;
+        const auto copy_under_way = [&](std::size_t s) {
+            for_each_bit(other.stretches_[s].under_way, [&](std::size_t row) { copy_row(s * kRows + row); });
+        };
+        for (std::size_t g = 0; g < groups_.size(); ++g) {
+            const Group& theirs = other.groups_[g];
+            const std::size_t first = g * kStretches;
+            if (theirs.version == groups_[g].version) {
+                for_each_bit(theirs.with_requests, [&](std::size_t s) { copy_under_way(first + s); });
+                continue;
             }
-            if (differences == 0) continue;
-            for (std::size_t s = first; s < end; ++s) take_over(s, other.stretches_[s], rows, copy_row, copy_rows);
+            for (std::size_t s = first; s < std::min(first + kStretches, stretches_.size()); ++s) {
+                if (other.stretches_[s].version == stretches_[s].version) {
+                    copy_under_way(s);
+                } else {
+                    copy_rows(s * kRows, std::min((s + 1) * kRows, rows));
+                    stretches_[s] = other.stretches_[s];
+                }
+            }
+            groups_[g] = theirs;
         }
         version_ = new_life();
     }
@@ -63,6 +77,7 @@ public:
     // All rows have been copied from another table.
     void take_over(const Stretches& other) {
         stretches_ = other.stretches_;
+        groups_ = other.groups_;
         version_ = new_life();
     }
 
@@ -71,22 +86,19 @@ private:
         std::uint64_t version;
         std::uint64_t under_way;  // a bit for each request that has been made and has not ended
     };
+    struct Group {
+        std::uint64_t version;
+        std::uint64_t with_requests;  // a bit for each stretch with a request under way
+    };
     static constexpr int kChangeBits = 24;  // of a version; the others say in which life
 
     std::uint64_t version_ = 0;  // the newest of this life
     std::vector<Stretch> stretches_;
+    std::vector<Group> groups_;
 
-    template <typename CopyRow, typename CopyRows>
-    void take_over(std::size_t s, const Stretch& theirs, std::size_t rows, const CopyRow& copy_row,
-                   const CopyRows& copy_rows) {
-        if (theirs.version != stretches_[s].version) {
-            copy_rows(s * kRows, std::min((s + 1) * kRows, rows));
-            stretches_[s] = theirs;
-            return;
-        }
-        for (std::uint64_t left = theirs.under_way; left != 0; left &= left - 1) {
-            copy_row(s * kRows + static_cast<std::size_t>(std::countr_zero(left)));
-        }
+    template <typename Visit>
+    static void for_each_bit(std::uint64_t bits, const Visit& visit) {
+        for (; bits != 0; bits &= bits - 1) visit(static_cast<std::size_t>(std::countr_zero(bits)));
     }
 
     static std::uint64_t new_life() {
@@ -97,8 +109,12 @@ private:
     void change(std::int32_t row, std::uint64_t toggled) {
         if (++version_ << (64 - kChangeBits) == 0) [[unlikely]]
             version_ = new_life();
-        Stretch& stretch = stretches_[static_cast<std::size_t>(row) / kRows];
+        const std::size_t s = static_cast<std::size_t>(row) / kRows;
+        Stretch& stretch = stretches_[s];
         stretch = {version_, stretch.under_way ^ toggled};
+        Group& group = groups_[s / kStretches];
+        const std::uint64_t bit = std::uint64_t{1} << (s % kStretches);
+        group = {version_, stretch.under_way != 0 ? group.with_requests | bit : group.with_requests & ~bit};
     }
 };
 
