@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SCENARIO = "retry-storm"
 POLICIES = {
-    f"tuned/{SCENARIO}/gate_backlog": "The best rule, tuned",
+    "supervisor": "The best rule",
     f"pretrained/{SCENARIO}": "Learned",
 }
 EPISODES, SEED = 20, 0
