@@ -56,7 +56,7 @@ def copies(count: int, rounds: int) -> float:
 
 
 def _best_of_rounds(round_of_all: Callable[[], None], rounds: int, times: int) -> float:
-    """Targets filled a second, where each round fills all of them so many times; done once before to fill the caches."""
+    """Targets filled a second, where each round fills all of them so many times; once before to fill the caches."""
 
     def work() -> float:
         for _ in range(rounds):
