@@ -56,6 +56,9 @@ CASES: dict[str, tuple[str, ...]] = {
     "train scenario=tiny scenario.pools.lab-8b.gpu=mine": (
         r"^scenario\.pools\.lab-8b\.gpu: unknown name 'mine' .*; one of your own, <folder>/gpu/mine\.yaml, is found by",
     ),
+    "train scenario=tiny scenario.classes.chat-8b.max_attempts=40000": (
+        r"^scenario\.classes\.chat-8b\.max_attempts: .*less than or equal to 32767 \(got 40000\)$",
+    ),
     "train algo.gamma=2": (r"^algo\.gamma: .*less than or equal to 1 \(got 2\)$",),
     "train algo.learning_rate=fast": (r"^algo\.learning_rate\S*: .*valid number.*\(got 'fast'\)$",),
     "train algo.batch_size=10000": (
