@@ -36,7 +36,7 @@ MAX_TOKENS = 100_000_000
 up a few of such numbers in 32 bits and many in 64."""
 TokenCount = Annotated[int, Field(gt=0, le=MAX_TOKENS, strict=True)]
 MAX_SHORT = 2**15 - 1
-"""Most request classes, and most attempts of a request: engines number these in 16 bits."""
+"""Most request classes, and most attempts of a request: the native engine numbers these in 16 bits (request.hpp)."""
 ShortCount = Annotated[int, Field(gt=0, le=MAX_SHORT, strict=True)]
 NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

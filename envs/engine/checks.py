@@ -7,6 +7,7 @@ may, and C++ reads them by shape alone.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,8 @@ def check_forks(sources: Sequence[int], targets: Sequence[int], num_envs: int) -
     """Refuse forks of missing fleets, and forks that contradict each other; raises what `Engine.fork` says."""
     if len(sources) != len(targets):
         raise SpecError([f"fork: needs as many targets as sources (got {len(targets)} and {len(sources)})"])
+    if not all(isinstance(index, Integral) for index in (*sources, *targets)):
+        raise SpecError([f"fork: sources and targets must be whole numbers (got {sources} and {targets})"])
     distinct = set(targets)
     for name, indices in (("sources", sources), ("targets", distinct)):
         for index in (min(indices, default=0), max(indices, default=0)):

@@ -110,9 +110,7 @@ class NativeEngine:
         if self._engine.fork(sources, targets):
             return
         check_forks(sources, targets, self._num_envs)
-        changing = [
-            (int(source), int(target)) for source, target in zip(sources, targets, strict=True) if source != target
-        ]
+        changing = [(source, target) for source, target in zip(sources, targets, strict=True) if source != target]
         overwritten = {target for _, target in changing}
         held = {source: self.snapshot(source) for source, _ in changing if source in overwritten}
         free = [(source, target) for source, target in changing if source not in held]

@@ -167,6 +167,8 @@ def test_forks_that_cannot_be_are_refused(engine):
         fleets.fork([0], [3])
     with pytest.raises(IndexError, match=r"^sources: must be from 0 to 2, as there are 3 fleets \(got -1\)$"):
         fleets.fork([-1], [0])
+    with pytest.raises(SpecError, match=r"must be whole numbers \(got \[0\.5\] and \[1\]\)"):
+        fleets.fork([0.5], [1])
     with pytest.raises(RuntimeError, match="fleet 1 was never reset"):
         fleets.fork([1], [2])
     with pytest.raises(SpecError, match=r"needs as many targets as sources \(got 1 and 2\)"):

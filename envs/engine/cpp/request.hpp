@@ -24,7 +24,7 @@ struct alignas(kCacheLineBytes) Request {
     std::int32_t prompt_tokens, output_tokens;
     std::int32_t next = 0;      // in whichever list it stands, unless it is the last of it
     std::int32_t replica = -1;  // that it was last sent to
-    std::int16_t class_id;
+    std::int16_t class_id;      // 16 bits: envs/spec.py bounds classes and attempts by MAX_SHORT
     std::int16_t failed_attempts = 0;
     Status status = Status::kPending;
     Status last_failure = Status::kPending;  // how the last attempt failed
