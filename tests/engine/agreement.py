@@ -25,10 +25,8 @@ def assert_same(reference: Run, native: Run) -> None:
         if field.unit in COUNTED:
             np.testing.assert_array_equal(got, wanted, err_msg=field.name)
         elif field.unit == "J":
-            # What a battery or panels give is a difference of what the facility consumes; what a programme of demand
-            # response delivers is one of running means of it.
-            off_j = (1e-11 if "C" in field.axis else 1e-12) * reference.outcomes["facility_energy_j"].sum()
-            np.testing.assert_allclose(got.sum(axis=0), wanted.sum(axis=0), rtol=1e-12, atol=off_j, err_msg=field.name)
+            off_j = 1e-13 * reference.outcomes["facility_energy_j"].sum()
+            np.testing.assert_allclose(got, wanted, rtol=0, atol=off_j, err_msg=field.name)
         else:
             # A running sum keeps the rounding of the largest sum that it has been.
             off = 1e-7 + (1e-14 * np.abs(wanted).max(initial=0.0) if field.name in RUNNING_SUMS else 0.0)

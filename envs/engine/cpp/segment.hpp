@@ -68,7 +68,7 @@ public:
         if (ended < planned) {
             const double i = static_cast<double>(ended);
             const double time_s = time0_ + i * time_step_;
-            total_j += lowest(i).at(i) / time_s * ((now_s - start_s_) - time_of(ended));
+            total_j += lowest(i).at(i) / time_s * (start_.passed_s(now_s) - time_of(ended));
         }
         return take(total_j);
     }

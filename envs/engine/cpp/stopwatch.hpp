@@ -12,6 +12,9 @@ struct Stopwatch {
 
     double now_s() const { return begin_s + (((elapsed_s + rest_s) + kTellingS) - kTellingS); }
 
+    // What has passed since this time, before the time is rounded.
+    double passed_s(double until_s) const { return ((until_s - begin_s) - elapsed_s) - rest_s; }
+
     Stopwatch after(double length_s) const {
         const double sum_s = elapsed_s + length_s, added_s = sum_s - elapsed_s;
         const double lost_s = (elapsed_s - (sum_s - added_s)) + (length_s - added_s);  // Knuth's two-sum

@@ -27,17 +27,33 @@ class State(Enum):
 
 @dataclass
 class Iteration:
-    """The batch that is running."""
+    """The batch that is running.
 
+    Attributes:
+        begin, end: when it begins and ends.
+        length_s, energy_j: what its work takes; the times at which it begins and ends are rounded.
+        metered_j: what has been counted of the energy.
+        decoding, chunks: the sequences that get a token, and the prompts with their tokens to compute.
+    """
+
+    begin: Stopwatch
     end: Stopwatch
-    power_w: float
+    length_s: float
+    energy_j: float
     decoding: list[Request]
     chunks: list[tuple[Request, int]]
+    metered_j: float = 0.0
 
     @property
     def end_s(self) -> float:
         """When it ends."""
         return self.end.now_s
+
+    def meter(self, until_s: float) -> float:
+        """What it has taken since the last call up to `until_s` [J]."""
+        share = 1.0 if until_s == self.end_s else self.begin.passed_s(until_s) / self.length_s
+        before_j, self.metered_j = self.metered_j, share * self.energy_j
+        return self.metered_j - before_j
 
 
 @dataclass

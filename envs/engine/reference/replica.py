@@ -115,14 +115,13 @@ class Replica:
 
     def meter(self, until_s: float) -> None:
         """Add the energy of the boards up to `until_s`."""
-        energy_j = self._power_w() * (until_s - self.metered_s)
-        self.metered_s = until_s
+        passed_s, self.metered_s = until_s - self.metered_s, until_s
         if self.iteration is not None:
-            self.energy.busy_j += energy_j
+            self.energy.busy_j += self.iteration.meter(until_s)
         elif self.state in self.resting_w:
-            self.energy.asleep_j += energy_j
-        else:
-            self.energy.idle_j += energy_j
+            self.energy.asleep_j += self.resting_w[self.state] * passed_s
+        elif self.state not in (State.DARK, State.FAILED):
+            self.energy.idle_j += self.idle_w * passed_s
 
     def drop_everything(self) -> list[Request]:
         """Lose power: forget all requests and return them, decoding ones in the order of their rows."""
@@ -144,13 +143,6 @@ class Replica:
         """What has happened since the last call."""
         events, self.events = self.events, Events()
         return events
-
-    def _power_w(self) -> float:
-        if self.state in (State.DARK, State.FAILED):
-            return 0.0
-        if self.state in self.resting_w:
-            return self.resting_w[self.state]
-        return self.idle_w if self.iteration is None else self.iteration.power_w
 
     def _finish_iteration(self, iteration: Iteration) -> None:
         for request in iteration.decoding:
@@ -200,9 +192,8 @@ class Replica:
             return
         effort = iteration_effort(physics, self._batch(chunks))
         load_s = host_tokens * self.limits.host_load_s
-        length_s = effort.time_s + load_s
-        power_w = (effort.energy_j + self.idle_w * load_s) / length_s
-        self.iteration = Iteration(now.after(length_s), power_w, list(self.decoding), chunks)
+        length_s, energy_j = effort.time_s + load_s, effort.energy_j + self.idle_w * load_s
+        self.iteration = Iteration(now, now.after(length_s), length_s, energy_j, list(self.decoding), chunks)
 
     def _batch(self, chunks: list[tuple[Request, int]]) -> Batch[float]:
         """The work of an iteration with these chunks and a token of every decoding request."""

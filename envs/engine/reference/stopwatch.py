@@ -37,6 +37,10 @@ class Stopwatch(NamedTuple):
         passed_s = self.elapsed_s + self.rest_s
         return self.begin_s + ((passed_s + _TELLING_S) - _TELLING_S)
 
+    def passed_s(self, until_s: float) -> float:
+        """What has passed since this time, before the time is rounded."""
+        return ((until_s - self.begin_s) - self.elapsed_s) - self.rest_s
+
     def after(self, length_s: float) -> Stopwatch:
         """`length_s` later."""
         sum_s = self.elapsed_s + length_s
