@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from tokenfleet.envs.layers.power import (
     rating_schedule_w,
 )
 from tokenfleet.envs.layers.power.events import CapEvent, DemandResponseSpec, EmergencySpec
+from tokenfleet.envs.layers.power.outlook import Outlook
 from tokenfleet.envs.layers.power.regulation import cut
 from tokenfleet.envs.scenario import Scenario
 
@@ -56,6 +57,7 @@ class DrawnCourse:
         site_events, row_events: what lowers the cap of each site, and of each row.
         signals: price, carbon intensity, weather.
         regulation: the signal of each site that regulates frequency before it is cut, `[H + 1]` each.
+        site_outlooks, row_outlooks: what is told of each event before it is known; nothing where none is forecast.
     """
 
     scenario: Scenario
@@ -63,34 +65,42 @@ class DrawnCourse:
     row_events: tuple[tuple[CapEvent, ...], ...]
     signals: DrawnSignals
     regulation: tuple[Float64Array, ...]
+    site_outlooks: tuple[tuple[Outlook, ...], ...]
+    row_outlooks: tuple[tuple[Outlook, ...], ...]
 
     @classmethod
-    def draw(cls, scenario: Scenario, split: Split, rng: np.random.Generator) -> DrawnCourse:
-        """Let chance decide."""
+    def draw(
+        cls, scenario: Scenario, split: Split, rng: np.random.Generator, signs: np.random.Generator
+    ) -> DrawnCourse:
+        """Let chance decide; `signs` of events are drawn apart, where events are forecast."""
         site_events = tuple(tuple(draw_events(site.grid, rng)) for site in scenario.sites.values())
         row_events = tuple(tuple(draw_events(row, rng)) for row in scenario.rows.values())
         signals = draw_signals(scenario, split, rng)
         ticks, tick_s = scenario.horizon_ticks + 1, scenario.tick_s
         regulation = tuple(spec.draw(ticks, tick_s, rng) for spec in scenario.regulators.values())
-        return cls(scenario, site_events, row_events, signals, regulation)
+        outlooks = [
+            _draw_outlooks(scenario, limits, events_of, signs)
+            for limits, events_of in ((_grids(scenario), site_events), (_rows(scenario), row_events))
+        ]
+        return cls(scenario, site_events, row_events, signals, regulation, *outlooks)
 
     def go_on(self, tick: int, rng: np.random.Generator, told: np.random.Generator) -> DrawnCourse:
         """This course up to entry `tick`, and from there on another one in accord with what was known then.
 
         Args:
             tick: the last entry that is kept.
-            rng: decides what follows; events that are announced, or have begun, stay.
+            rng: decides what follows; events that are announced, or have begun, stay. Others agree with their outlooks.
             told: draws past forecasts of signals that are not forecast to the policy.
         """
         now_s = tick * self.scenario.tick_s
-        sites, rows = self.scenario.sites.values(), self.scenario.rows.values()
-        site_limits, row_limits = [site.grid for site in sites], list(rows)
-        return DrawnCourse(
-            self.scenario,
-            tuple(_other_events(*pair, now_s, rng) for pair in zip(site_limits, self.site_events, strict=True)),
-            tuple(_other_events(*pair, now_s, rng) for pair in zip(row_limits, self.row_events, strict=True)),
-            self.signals.go_on(tick, rng, told),
-            tuple(
+        sites = zip(_grids(self.scenario), self.site_events, self.site_outlooks, strict=True)
+        rows = zip(_rows(self.scenario), self.row_events, self.row_outlooks, strict=True)
+        return replace(
+            self,
+            site_events=tuple(_other_events(*parts, now_s, rng) for parts in sites),
+            row_events=tuple(_other_events(*parts, now_s, rng) for parts in rows),
+            signals=self.signals.go_on(tick, rng, told),
+            regulation=tuple(
                 _other_signal(self.scenario, *pair, tick, rng)
                 for pair in zip(self.scenario.regulators.values(), self.regulation, strict=True)
             ),
@@ -106,6 +116,7 @@ class DrawnCourse:
             **_calls(scenario, self.site_events),
             "regulation_signal": cut(np.array(self.regulation).reshape(-1, scenario.horizon_ticks + 1).T),
             **self._prices(),
+            "event_chance": self._event_chance(),
             "time_fraction": np.linspace(0, 1, scenario.horizon_ticks + 1),
         }
 
@@ -119,7 +130,7 @@ class DrawnCourse:
             if law is None or law.call_spike_usd_per_mwh is None:
                 continue
             for event in events:
-                if event.depth_fraction == 0.0:
+                if not event.comes:
                     continue
                 series["price_usd_per_mwh"][:, s] += law.call_spike(calendar, now_s, event.start_s)
                 for lead, lead_s in enumerate(leads_s):
@@ -129,6 +140,19 @@ class DrawnCourse:
         spread = [[law.deviation(hours_per_s * lead_s) for lead_s in leads_s] for law in scenario.spread_sites.values()]
         table = np.array(spread).reshape(len(scenario.spread_sites), len(leads_s))
         return {**series, "price_spread_usd_per_mwh": np.broadcast_to(table, (len(now_s), *table.shape))}
+
+    def _event_chance(self) -> Float64Array:
+        """Chance that an event of each site, and of each row with events, is in force at each lead, `[H + 1, Z, F]`."""
+        now_s, leads_s = _now_s(self.scenario), self.scenario.forecast_lead_s
+        sites = list(zip(self.site_events, self.site_outlooks, strict=True))
+        rows = [row for row in zip(self.row_events, self.row_outlooks, strict=True) if row[0]]
+        told = [*sites, *rows] if self.scenario.forecast.events is not None else []
+        none = np.ones((len(now_s), len(told), len(leads_s)))
+        for z, (events, outlooks) in enumerate(told):
+            for event, outlook in zip(events, outlooks, strict=True):
+                for lead, lead_s in enumerate(leads_s):
+                    none[:, z, lead] *= 1.0 - outlook.chance(event, now_s, lead_s)
+        return 1.0 - none
 
 
 def exogenous_of(series: dict[str, Float64Array]) -> Float32Array:
@@ -190,13 +214,38 @@ def _now_s(scenario: Scenario) -> Float64Array:
     return scenario.tick_s * np.arange(scenario.horizon_ticks + 1, dtype=np.float64)
 
 
+def _grids(scenario: Scenario) -> list[CapSpec]:
+    """What limits each site."""
+    return [site.grid for site in scenario.sites.values()]
+
+
+def _rows(scenario: Scenario) -> list[CapSpec]:
+    """What limits each row."""
+    return list(scenario.rows.values())
+
+
+def _draw_outlooks(
+    scenario: Scenario, limits: Sequence[CapSpec], events_of: Sequence[Sequence[CapEvent]], rng: np.random.Generator
+) -> tuple[tuple[Outlook, ...], ...]:
+    """What is told of each event of D limits; nothing, undrawn, where no event is forecast."""
+    forecast = scenario.forecast.events
+    if forecast is None:
+        return ((),) * len(limits)
+    return tuple(
+        tuple(Outlook.draw(spec, forecast, event, rng) for spec, event in zip(limit.events, events, strict=True))
+        for limit, events in zip(limits, events_of, strict=True)
+    )
+
+
 def _other_events(
-    limit: CapSpec, events: Sequence[CapEvent], now_s: float, rng: np.random.Generator
+    limit: CapSpec, events: Sequence[CapEvent], outlooks: Sequence[Outlook], now_s: float, rng: np.random.Generator
 ) -> tuple[CapEvent, ...]:
     """The events known at `now_s`, and others in the place of those that are not."""
+    told: Sequence[Outlook | None] = outlooks or [None] * len(events)
+    parts = zip(limit.events, events, told, strict=True)
     return tuple(
-        event if _is_known(event, now_s) else _unknown_event(spec, now_s, rng)
-        for spec, event in zip(limit.events, events, strict=True)
+        event if event.is_known(np.array(now_s)) else _unknown_event(spec, outlook, now_s, rng)
+        for spec, event, outlook in parts
     )
 
 
@@ -209,13 +258,12 @@ def _other_signal(
     return np.concatenate([path[:tick], later])
 
 
-def _unknown_event(spec: DemandResponseSpec | EmergencySpec, now_s: float, rng: np.random.Generator) -> CapEvent:
-    """An event that nobody knows of at `now_s`: drawn until it is unknown."""
-    while _is_known(event := spec.draw(rng), now_s):
+def _unknown_event(
+    spec: DemandResponseSpec | EmergencySpec, outlook: Outlook | None, now_s: float, rng: np.random.Generator
+) -> CapEvent:
+    """An event that nobody knows of at `now_s`: by its outlook, or else drawn until it is unknown."""
+    if outlook is not None:
+        return outlook.other_event(now_s, rng)
+    while (event := spec.draw(rng)).is_known(np.array(now_s)):
         pass
     return event
-
-
-def _is_known(event: CapEvent, now_s: float) -> bool:
-    """Whether an operator knows of the event at `now_s`; never of one that does not come."""
-    return event.depth_fraction > 0.0 and bool(event.is_known(np.array(now_s)))

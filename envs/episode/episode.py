@@ -30,8 +30,9 @@ from tokenfleet.envs.traces import RequestTable
 
 Float64Array = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
-_CLIENTS, _CONTEXTS, _REGIMES = 1, 2, 8
-"""Third number of the seeds from which clients, contexts in caches, and regimes are drawn, apart from all else."""
+_CLIENTS, _CONTEXTS, _REGIMES, _OUTLOOKS = 1, 2, 8, 10
+"""Third number of the seeds from which clients, contexts in caches, regimes, and signs of events are drawn, apart from
+all else."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
     rng = np.random.default_rng(seeds)
     regimes = regimes_of(scenario, seed, split)
     requests, streams = _sample_requests(regimes, rng, seeds, split)
-    course = DrawnCourse.draw(scenario, split, rng)
+    course = DrawnCourse.draw(scenario, split, rng, np.random.default_rng([*seeds, _OUTLOOKS]))
     series = course.series() | demand_forecast(scenario, requests, [*seeds, DEMAND_FORECASTS])
     decode_memory_fraction = _sample_decode_memory_fraction(scenario, rng)
     failures = _sample_failures(scenario, rng)

@@ -19,7 +19,7 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
     """
     return {
         "S": tuple(scenario.sites),
-        "W": tuple(f"{site} {row}" for site, row in scenario.rows),
+        "W": _row_names(scenario),
         "R": tuple(scenario.rooms),
         "B": tuple(scenario.batteries),
         "V": tuple(scenario.solar_sites),
@@ -34,6 +34,7 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
         "K": tuple(scenario.classes),
         "Q": tuple(scenario.agreements),
         "O": scenario.forecast_classes,
+        "Z": _forecast_limits(scenario),
         "T": tuple(scenario.priced_classes),
         "L": tuple(f"in {lead_s:g} s" for lead_s in scenario.announced_lead_s),
         "F": tuple(f"in {lead_s:g} s" for lead_s in scenario.forecast_lead_s),
@@ -55,3 +56,15 @@ def entry_names(scenario: Scenario, axes: str) -> tuple[str, ...]:
 def axis_sizes(scenario: Scenario) -> dict[str, int]:
     """How long each axis is."""
     return {axis: len(names) for axis, names in axis_names(scenario).items()}
+
+
+def _row_names(scenario: Scenario) -> tuple[str, ...]:
+    return tuple(f"{site} {row}" for site, row in scenario.rows)
+
+
+def _forecast_limits(scenario: Scenario) -> tuple[str, ...]:
+    """Sites, and rows with events, where events are forecast; a shift may add an event to any site."""
+    if scenario.forecast.events is None:
+        return ()
+    rows = zip(_row_names(scenario), scenario.rows.values(), strict=True)
+    return (*scenario.sites, *(name for name, row in rows if row.events))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.layers.agents import AnyStream, RequestClassSpec, check_stream, region_problems
 from tokenfleet.envs.layers.llm import kv_capacity_tokens, profile_name
-from tokenfleet.envs.layers.power.series import CalendarSpec
+from tokenfleet.envs.layers.power.series import CalendarSpec, ForecastSpec
 from tokenfleet.envs.layers.power.series.calendar import window_problems
 from tokenfleet.envs.scenario.pools import PoolSpec
 from tokenfleet.envs.scenario.sites import SiteSpec
@@ -93,6 +93,23 @@ def workload_problems(
 def calendar_problems(calendar: CalendarSpec, sites: Mapping[str, SiteSpec], window_s: float) -> list[str]:
     """Mistakes in when an episode lies in the year, where any of its signals varies."""
     return window_problems(calendar, window_s) if any(site.varies for site in sites.values()) else []
+
+
+def forecast_problems(forecast: ForecastSpec, leads_s: Sequence[float], sites: Mapping[str, SiteSpec]) -> list[str]:
+    """Forecasts of events where there are no events, or for no time."""
+    if forecast.events is None:
+        return []
+    problems = []
+    if not leads_s:
+        problems.append(
+            "forecast.events: events are forecast for the leads of forecast_lead_s, which is empty; give it leads [s]"
+        )
+    limits = [limit for site in sites.values() for limit in (site.grid, *site.facility.rows.values())]
+    if not any(limit.events for limit in limits):
+        problems.append(
+            "forecast.events: no site or row has an event; give one demand_response or emergencies, or leave it out"
+        )
+    return problems
 
 
 def hand_off_problems(pools: Mapping[str, PoolSpec]) -> list[str]:

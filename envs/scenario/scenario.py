@@ -21,6 +21,7 @@ from tokenfleet.envs.layers.power.series import CalendarSpec, ForecastSpec, Real
 from tokenfleet.envs.scenario.checks import (
     calendar_problems,
     class_problems,
+    forecast_problems,
     hand_off_problems,
     horizon_problems,
     pool_problems,
@@ -97,6 +98,7 @@ class Scenario(CatalogSpec):
             *class_problems(self.classes, self.pools),
             *workload_problems(self.workload, self.classes, self.region_names, self.horizon_s),
             *calendar_problems(self.calendar, self.sites, self.calendar_window_s),
+            *forecast_problems(self.forecast, self.forecast_lead_s, self.sites),
             *regime_problems(self.regimes, self.workload, self.classes, self.sites, self.horizon_s),
             *location_problems(self.network, self.regions, {name: site.location for name, site in self.sites.items()}),
         ]

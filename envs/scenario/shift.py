@@ -28,7 +28,8 @@ class ShiftSpec(Spec):
             where the year would end.
         replicas_fraction: share of each pool's replicas that is left, rounded up; caps of sites and rows keep their
             watts.
-        forecast_error_factor: on the errors of forecasts of carbon intensity, outdoor temperature, sun and demand.
+        forecast_error_factor: on the errors of forecasts of carbon intensity, outdoor temperature, sun, demand and
+            events.
         failure: emergency on the connection of the first site, beside its own ones, where there are other sites.
     """
 
@@ -107,6 +108,8 @@ def _forecast(scenario: Scenario, spec: ShiftSpec) -> dict[str, Any]:
     errors = {key: getattr(told, key) for key in ("carbon_error_fraction", "outdoor_error_c", "solar_error_fraction")}
     if told.demand is not None:
         errors["demand.error_fraction"] = told.demand.error_fraction
+    if told.events is not None:
+        errors |= {"events.noise": told.events.noise, "events.start_error_s": told.events.start_error_s}
     return {f"forecast.{key}": spec.forecast_error_factor * error for key, error in errors.items()}
 
 

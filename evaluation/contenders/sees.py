@@ -73,6 +73,7 @@ SIGHTS: dict[str, tuple[str, ...]] = {
         "price_spread_usd_per_mwh",
         "demand_forecast_rps",
         "demand_spread_rps",
+        "event_chance",
     ),
     "time": ("time_fraction",),
 }

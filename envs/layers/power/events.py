@@ -41,9 +41,18 @@ class CapEvent:
     enforced: bool = True
 
     @property
+    def comes(self) -> bool:
+        """Whether there is an event at all: one that takes nothing does not come."""
+        return self.depth_fraction > 0.0
+
+    @property
     def end_s(self) -> float:
         """When the cap has recovered."""
         return self.start_s + self.ramp_s + self.hold_s + self.recovery_s
+
+    def is_in_force(self, time_s: Float64Array) -> NDArray[np.bool_]:
+        """Whether it has begun and has not ended at `time_s`; never if it does not come."""
+        return self.comes & (self.start_s <= time_s) & (time_s < self.end_s)
 
     def cap_factor(self, time_s: Float64Array) -> Float64Array:
         """Share of the contract that is left at `time_s` (any shape)."""
@@ -54,8 +63,8 @@ class CapEvent:
         return 1.0 - self.depth_fraction * depth
 
     def is_known(self, now_s: Float64Array) -> NDArray[np.bool_]:
-        """Whether an operator knows of it at `now_s`."""
-        return now_s >= self.start_s - self.notice_s
+        """Whether an operator knows of it at `now_s`; never if it does not come."""
+        return self.comes & (now_s >= self.start_s - self.notice_s)
 
 
 class _WindowSpec(Spec):
@@ -73,6 +82,11 @@ class _WindowSpec(Spec):
     ramp_s: NonNegativeFloat = 10.0
     hold_s: PositiveFloat
     recovery_s: NonNegativeFloat = 10.0
+
+    @property
+    def length_s(self) -> float:
+        """From the start until the cap has recovered [s]."""
+        return self.ramp_s + self.hold_s + self.recovery_s
 
     @model_validator(mode="after")
     def _start_window_is_ordered(self) -> Self:
@@ -101,15 +115,23 @@ class DemandResponseSpec(_WindowSpec):
     enforced: bool = True
 
     @property
+    def probability(self) -> float:
+        """It comes in every episode."""
+        return 1.0
+
+    @property
     def deepest_fraction(self) -> float:
         """The most that it can take of the contract."""
         return self.depth_fraction
 
     def draw(self, rng: np.random.Generator) -> CapEvent:
         """The event of one episode."""
-        start_s = float(rng.uniform(self.earliest_start_s, self.latest_start_s))
+        return self.at(float(rng.uniform(self.earliest_start_s, self.latest_start_s)), True, rng)
+
+    def at(self, start_s: float, comes: bool, rng: np.random.Generator) -> CapEvent:
+        """The event that starts at `start_s`, of depth 0 if it does not come; nothing is drawn."""
         shape = self.ramp_s, self.hold_s, self.recovery_s
-        return CapEvent(start_s, self.depth_fraction, self.notice_s, *shape, enforced=self.enforced)
+        return CapEvent(start_s, self.depth_fraction if comes else 0.0, self.notice_s, *shape, enforced=self.enforced)
 
 
 class EmergencySpec(_WindowSpec):
@@ -147,6 +169,9 @@ class EmergencySpec(_WindowSpec):
     def draw(self, rng: np.random.Generator) -> CapEvent:
         """The event of one episode, of depth 0 if it does not come; it takes three numbers of `rng` either way."""
         comes = rng.random() < self.probability
-        start_s = float(rng.uniform(self.earliest_start_s, self.latest_start_s))
+        return self.at(float(rng.uniform(self.earliest_start_s, self.latest_start_s)), comes, rng)
+
+    def at(self, start_s: float, comes: bool, rng: np.random.Generator) -> CapEvent:
+        """The event that starts at `start_s`, of depth 0 if it does not come; its depth is drawn either way."""
         depth = float(rng.uniform(*self.depth_fraction))
         return CapEvent(start_s, depth if comes else 0.0, 0.0, self.ramp_s, self.hold_s, self.recovery_s, True)

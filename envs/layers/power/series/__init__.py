@@ -8,7 +8,7 @@ told of the hours ahead; `solar` turns irradiance into power. Series feed layers
 from __future__ import annotations
 
 from tokenfleet.envs.layers.power.series.calendar import Calendar, CalendarSpec, draw_calendar, split_blocks
-from tokenfleet.envs.layers.power.series.forecast import ForecastSpec
+from tokenfleet.envs.layers.power.series.forecast import EventForecastSpec, ForecastSpec
 from tokenfleet.envs.layers.power.series.real_time import RealTimePriceSpec
 from tokenfleet.envs.layers.power.series.signals import (
     SIGNAL_KINDS,
@@ -28,6 +28,7 @@ __all__ = [
     "Calendar",
     "CalendarSpec",
     "CarbonSignal",
+    "EventForecastSpec",
     "ForecastSpec",
     "IrradianceSignal",
     "PriceSignal",
