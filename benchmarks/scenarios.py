@@ -100,7 +100,10 @@ LAYERS: dict[str, dict[str, Any]] = {
         },
         "classes.chat.price_tolerance": {"median": 3.0},
         "forecast_lead_s": [0.0, 60.0],
-        "forecast": {"price_spread": True, "demand": {"window_s": 30.0}},
+        "forecast": {"price_spread": True, "demand": {"window_s": 30.0}, "events": {"noise": 0.5}},
+        "sites.west.grid.demand_response": [
+            {"depth_fraction": 0.02, "earliest_start_s": 60.0, "latest_start_s": 300.0, "hold_s": 60.0}
+        ],
         "uncertainty": {
             "decode_memory_fraction": [0.7, 0.9],
             "pue_factor": [0.9, 1.1],

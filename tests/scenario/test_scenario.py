@@ -126,6 +126,7 @@ MISTAKES = {
         "chat-9b",
         "workload.chat-8b.request_class: unknown class 'chat-9b'; did you mean",
     ),
+    "forecast.events": ({}, r"forecast.events: events are .* leads of forecast_lead_s, which is empty; give it leads"),
     "horizon_ticks": (0, "scenario.horizon_ticks: .*greater than 0"),
     "tick_s": ("fast", "scenario.tick_s: .*got 'fast'"),
 }

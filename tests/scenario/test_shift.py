@@ -6,6 +6,7 @@ import pytest
 
 from tokenfleet.envs.catalog import catalog_names
 from tokenfleet.envs.fleet import FleetEnv
+from tokenfleet.envs.layers.power.series import EventForecastSpec
 from tokenfleet.envs.scenario import ShiftSpec, load_scenario, shifted
 from tokenfleet.envs.spec import SpecError
 
@@ -61,6 +62,21 @@ def test_worse_forecasts_are_worse_of_demand_too():
     worse = shifted(load_scenario("priced-power"), ShiftSpec(name="worse", forecast_error_factor=3.0))
     assert worse.forecast.demand.error_fraction == 3.0 * told.demand.error_fraction
     assert worse.forecast.outdoor_error_c == 3.0 * told.outdoor_error_c
+
+
+def test_worse_forecasts_are_worse_of_events_too_and_perfect_ones_perfect():
+    told = {"forecast_lead_s": [60.0], "forecast.events": {"noise": 0.4, "start_error_s": 20.0}}
+    for factor in (0.0, 3.0):
+        worse = shifted(load_scenario("default", told), ShiftSpec(name="x", forecast_error_factor=factor))
+        assert worse.forecast.events == EventForecastSpec(noise=factor * 0.4, start_error_s=factor * 20.0)
+
+
+def test_a_site_that_fails_by_a_shift_leaves_the_shape_of_forecasts():
+    """No event of the scenario is at its first site, where the shift puts one."""
+    keys = {"forecast_lead_s": [60.0], "forecast.events": {}, "sites.east.grid.demand_response": []}
+    event = {"earliest_start_s": 60.0, "latest_start_s": 90.0, "hold_s": 60.0}
+    scenario = load_scenario("default", {**keys, "sites.west.grid.demand_response": [event]})
+    assert FleetEnv(shifted(scenario, "failed-site")).observation_space == FleetEnv(scenario).observation_space
 
 
 def test_a_site_fails_where_another_can_take_its_load():
