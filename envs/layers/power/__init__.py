@@ -8,6 +8,8 @@ penalty. The rows of a hall have caps, meters, brakes and breakers of their own 
 site with solar panels or a battery draws from the grid what they do not give; the cap, the bill and the emissions are
 those of the grid.
 
+A forecaster may tell the chance of an event before anybody knows of the event (`outlook`).
+
 Money holds what no brake does: charges for peaks and ramps (`tariff`), paid demand response with calls that may be
 ignored at a price (`programme`), and frequency regulation (`regulation`).
 """

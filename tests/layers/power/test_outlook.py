@@ -100,6 +100,17 @@ def test_no_sign_shakes_what_the_law_is_sure_of(probability):
         assert outlook.comes(np.array([0.0, 199.0, 200.0])).tolist() == [probability, probability, 0.0]
 
 
+def test_the_default_errors_are_those_of_published_forecasts_of_peak_days():
+    """69 of 72 peak days had a chance above 3 %, at one day in thirty; 90 % of the peaks were within an hour."""
+    monthly, default = OUTAGE.model_copy(update={"probability": 1 / 30}), EventForecastSpec()
+    rng = np.random.default_rng(0)
+    outlooks = [Outlook.draw(monthly, default, at(150.0), rng) for _ in range(4000)]
+    hits = np.mean([float(outlook.comes(np.array(0.0))) > 0.03 for outlook in outlooks])
+    assert hits == pytest.approx(69 / 72, abs=0.02)
+    miss_h = np.array([outlook.start.estimate_s - 150.0 for outlook in outlooks]) * 144 / 3600
+    assert np.mean(np.abs(miss_h) < 1.0) == pytest.approx(0.9, abs=0.02)
+
+
 @pytest.mark.parametrize("comes", [True, False])
 def test_a_sign_weighs_as_much_as_it_is_likelier_with_the_event_than_without(comes):
     """Odds of 1/4 to 3/4 by the law, times the ratio of both densities of the sign."""

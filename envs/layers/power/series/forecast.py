@@ -50,8 +50,8 @@ class EventForecastSpec(Spec):
 
     Attributes:
         noise: standard deviation of the sign of whether the event comes: 1 if it comes and 0 if not, plus noise.
-        start_error_s: standard deviation of the estimate of its start; none below a microsecond [s of
-            the episode].
+        start_error_s: standard deviation of the estimate of its start [s of the episode]; less than a microsecond is
+            none.
     """
 
     noise: ErrorSize = 0.3
