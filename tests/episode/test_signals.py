@@ -112,7 +112,7 @@ def test_constants_draw_nothing_and_stay_what_they_are() -> None:
 def test_the_default_observation_needs_no_forecast() -> None:
     layout = FleetObservation(load_scenario("default")).layout
     forecasts = [field.name for field in EXOGENOUS if "F" in field.axis]
-    assert len(forecasts) == 7
+    assert len(forecasts) == 8
     assert all(layout.slice(name).start == layout.slice(name).stop for name in forecasts)
 
 
