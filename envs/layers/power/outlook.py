@@ -34,8 +34,8 @@ Float64Array = NDArray[np.float64]
 _NARROW = 1e-5
 """Width in standard deviations below which a normal density is taken as constant; a difference of two values of its
 integral would lose more digits."""
-_HALVINGS = 60
-"""Of the interval that holds a drawn start: what is left is below the rounding of times."""
+_PARTS, _DIVISIONS = 1000, 4
+"""Into how many parts the interval that holds a drawn start is divided, and how often: to a 10^12th of the window."""
 _EXACT_S = 1e-6
 """Error of an estimate below which it is the start itself [s]."""
 
@@ -143,11 +143,13 @@ class StartLaw:
 
     def after(self, low_s: float, share: float) -> float:
         """The start up to which lies this share of the mass behind `low_s`; the latest one if there is no mass."""
-        low, high = np.array(max(low_s, self.earliest_s)), np.array(self.latest_s)
-        begin, aim = low, math.log(max(share, 1e-300)) + float(self.log_mass(low, high))
-        for _ in range(_HALVINGS):
-            middle = 0.5 * (low + high)
-            low, high = (low, middle) if self.log_mass(begin, middle) >= aim else (middle, high)
+        low, high = max(low_s, self.earliest_s), self.latest_s
+        begin = np.array(low)
+        aim = math.log(max(share, 1e-300)) + self.log_mass(begin, np.array(high))
+        for _ in range(_DIVISIONS):
+            knots = np.linspace(low, high, _PARTS + 1)
+            reached = max(int(np.argmax(self.log_mass(begin, knots) >= aim)), 1)
+            low, high = knots[reached - 1], knots[reached]
         return float(high)
 
 
