@@ -89,6 +89,7 @@ LAYERS: dict[str, dict[str, Any]] = {
                         "mean_stay_s": 80.0,
                         "streams": {"chat": {"output_factor": 1.3}},
                         "price_tolerance_factor": {"chat": 1.6},
+                        "clock_sensitivity_factor": {"east-0": 2.0},
                     },
                 },
                 "indicator": {"lead_s": 40.0, "noise": 0.5, "noise_memory_s": 20.0},

@@ -26,6 +26,7 @@ AXES = {
     "P": "pool",
     "p": "pool whose replicas can stand by",
     "v": "pool with a variant of its model",
+    "k": "pool whose clock sensitivity changes",
     "J": "knot of tokens in an iteration",
     "K": "class",
     "Q": "class with a service agreement",

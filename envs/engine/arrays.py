@@ -30,7 +30,7 @@ Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-OPTIONAL_AXES = "MCUXQOZipsv"
+OPTIONAL_AXES = "MCUXQOZipsvk"
 """Axes that a fleet built by hand may leave empty: agreements about money, further forecasts, regimes, depths of sleep,
 training, variants."""
 ITERATION = tuple(field.name for field in fields(Coefficients) if field.name != "decode_memory_fraction")

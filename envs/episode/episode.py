@@ -98,6 +98,14 @@ class Episode:
         "P", "", "Share of decode time that the clock does not scale.", low=0.0, high=1.0
     )
     variant_memory_fraction: Float64Array = quantity("v", "", "The same of variants.", low=0.0, high=1.0)
+    clock_sensitivity_factor: Float64Array = quantity(
+        "Hk",
+        "",
+        "On the share of decode time that scales with the clock, of which 1 is the most.",
+        low=0.0,
+        high=LARGEST,
+        neutral=1.0,
+    )
     failures: FailureTable = field(default_factory=FailureTable.none)
     contexts: ContextTable = field(default_factory=ContextTable.none)
     origin: Origin | None = None
@@ -129,6 +137,7 @@ def sample_episode(scenario: Scenario, seed: int, split: Split = "train") -> Epi
         exogenous=exogenous_of({**series, "regime_indicator": regimes.indicators()}),
         decode_memory_fraction=decode_memory_fraction,
         variant_memory_fraction=_variant_memory_fraction(scenario, decode_memory_fraction),
+        clock_sensitivity_factor=regimes.clock_sensitivity_factor(),
         failures=failures,
         contexts=draw_contexts(scenario, requests, [*seeds, _CONTEXTS]),
         **facilities,

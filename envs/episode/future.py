@@ -89,6 +89,7 @@ def draw_future(episode: Episode, now: Present, seed: int) -> Future:
     later: dict[str, NDArray[Any]] = {
         **{name: series[name][:-1] for name in PER_TICK},
         "pue": pue_of(origin.scenario, outdoor_c, origin.pue_factor, regimes),
+        "clock_sensitivity_factor": regimes.clock_sensitivity_factor(),
         "exogenous": exogenous_of({**series, "regime_indicator": regimes.indicators()}),
     }
     contexts = episode.contexts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,7 +82,17 @@ class DrawnRegimes:
 
     def cooling_factor(self) -> Float64Array:
         """Factor on cooling of every site, `[H, S]`."""
-        return np.stack([self.factor("cooling_factor", site) for site in self.scenario.sites], axis=1)
+        return self._factors("cooling_factor", self.scenario.sites)
+
+    def clock_sensitivity_factor(self) -> Float64Array:
+        """Factor on the clock sensitivity of every pool that some regime changes, `[H, k]`."""
+        return self._factors("clock_sensitivity_factor", self.scenario.unsteady_pools)
+
+    def _factors(self, table: str, names: Collection[str]) -> Float64Array:
+        factors = np.ones((self.scenario.horizon_ticks, len(names)))
+        for column, name in enumerate(names):
+            factors[:, column] = self.factor(table, name)
+        return factors
 
     def indicators(self) -> Float64Array:
         """Indicators of the regimes that have one, `[H + 1, i]`."""

@@ -28,11 +28,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenfleet.envs.engine.arrays import FleetArrays
+from tokenfleet.envs.layers.gpu import memory_fraction_under
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.llm.coefficients import Physics
 from tokenfleet.envs.layers.llm.iteration import Batch, iteration_effort, iteration_work_j, unlimited_time_s
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.scenario.pools import PoolSpec
+from tokenfleet.envs.scenario.regimes import extreme_factors
 
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
@@ -45,7 +47,7 @@ class PowerModel:
 
     Attributes:
         arrays: the fleet, watts per replica.
-        decode_memory_fraction: lowest and highest value that an episode may draw, `[2, P]`.
+        decode_memory_fraction: lowest and highest value that an episode may have, `[2, P]`.
         models: `arrays` and `decode_memory_fraction` of the pools' own models and, if any pool has a variant, of the
             variants.
         host_power_factor: highest that an episode may draw.
@@ -128,7 +130,11 @@ def _drawn_fractions(scenario: Scenario, pools: Sequence[PoolSpec]) -> Float64Ar
     """Lowest and highest share of decode time that the clock does not scale, `[2, P]`."""
     own = np.array([pool.profile.decode_memory_fraction for pool in pools])
     bounds = scenario.uncertainty.decode_memory_fraction
-    return np.stack([own, own] if bounds is None else [np.full_like(own, bound) for bound in bounds])
+    drawn = np.stack([own, own] if bounds is None else [np.full_like(own, bound) for bound in bounds])
+    for p, name in enumerate(scenario.pools):
+        lowest, highest = extreme_factors(scenario.regimes, "clock_sensitivity_factor", name)
+        drawn[:, p] = [memory_fraction_under(drawn[0, p], highest), memory_fraction_under(drawn[1, p], lowest)]
+    return drawn
 
 
 def _worst_busy_w(a: FleetArrays, memory_fractions: Float64Array, clock_fraction: Float64Array) -> Float64Array:

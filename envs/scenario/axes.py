@@ -31,6 +31,7 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
         "P": tuple(scenario.pools),
         "p": tuple(scenario.standby_pools),
         "v": tuple(scenario.variants),
+        "k": tuple(scenario.unsteady_pools),
         "K": tuple(scenario.classes),
         "Q": tuple(scenario.agreements),
         "O": scenario.forecast_classes,

@@ -1,4 +1,4 @@
-"""Hidden regimes: demand, what clients would pay, and cooling change together, and nobody is told.
+"""Hidden regimes: demand, what clients would pay, cooling, and what clocks do change together, and nobody is told.
 
 A regime is in one of M positions at every tick, a stationary Markov chain. A regime that switches has a position for
 each of its states: it stays for an exponential time and goes to another with a chance in proportion to the weight of
@@ -45,6 +45,10 @@ class StreamFactorsSpec(Spec):
         return {"rate_factor": self.rate_factor, **keys}
 
 
+TABLES = ("streams", "price_tolerance_factor", "cooling_factor", "clock_sensitivity_factor")
+"""What a state may change."""
+
+
 class RegimeStateSpec(Spec):
     """One state of a regime; what it does not name stays as it is.
 
@@ -56,6 +60,9 @@ class RegimeStateSpec(Spec):
         price_tolerance_factor: on the highest price factor that clients of this time accept, by class.
         cooling_factor: on the power of facilities for each watt of IT power beyond that watt, by site: a fouled heat
             exchanger, a chiller that is out.
+        clock_sensitivity_factor: on the share of decode time that scales with the clock, by pool; all of it at most.
+            Other kernels, other batches and contexts than a profile was measured with: published shares reach from 0.01
+            to 0.3.
     """
 
     mean_stay_s: PositiveFloat | None = None
@@ -63,6 +70,12 @@ class RegimeStateSpec(Spec):
     streams: dict[Name, StreamFactorsSpec] = Field(default_factory=dict)
     price_tolerance_factor: dict[Name, PositiveFloat] = Field(default_factory=dict)
     cooling_factor: dict[Name, PositiveFloat] = Field(default_factory=dict)
+    clock_sensitivity_factor: dict[Name, PositiveFloat] = Field(default_factory=dict)
+
+    @property
+    def changes(self) -> list[str]:
+        """The tables that name something."""
+        return [table for table in TABLES if getattr(self, table)]
 
     def log_factor(self, table: str, name: str, key: str = "") -> float:
         """Logarithm of a factor; 0 for what the state does not name."""
@@ -115,10 +128,8 @@ class RegimeSpec(Spec):
                 raise ValueError("drift_memory_s: states of a drift have no mean_stay_s and no weight; leave them out")
         elif None in stays and any(stay is not None for stay in stays):
             raise ValueError("states: give every state a mean_stay_s, or none for a regime that holds all episode")
-        if not any(state.streams or state.price_tolerance_factor or state.cooling_factor for state in states):
-            raise ValueError(
-                "states: no state changes anything; name streams, price_tolerance_factor or cooling_factor"
-            )
+        if not any(state.changes for state in states):
+            raise ValueError(f"states: no state changes anything; name {', '.join(TABLES[:-1])} or {TABLES[-1]}")
         return self
 
     @property
@@ -201,9 +212,16 @@ def highest_rate_factor(regimes: Mapping[str, RegimeSpec], name: str) -> float:
     return float(np.prod([regime.factors("streams", name, "rate_factor").max() for regime in regimes.values()]))
 
 
-def highest_cooling_factor(regimes: Mapping[str, RegimeSpec], site: str) -> float:
-    """The highest factor of all regimes together on a site's draw for each watt of IT power beyond that watt."""
-    return float(np.prod([regime.factors("cooling_factor", site).max() for regime in regimes.values()]))
+def extreme_factors(regimes: Mapping[str, RegimeSpec], table: str, name: str) -> tuple[float, float]:
+    """The lowest and the highest factor of all regimes together; see `RegimeStateSpec.log_factor`."""
+    factors = [regime.factors(table, name) for regime in regimes.values()]
+    return float(np.prod([each.min() for each in factors])), float(np.prod([each.max() for each in factors]))
+
+
+def unsteady_pools(regimes: Mapping[str, RegimeSpec]) -> set[str]:
+    """The pools whose clock sensitivity some regime changes."""
+    states = [state for regime in regimes.values() for state in regime.states.values()]
+    return {pool for state in states for pool in state.clock_sensitivity_factor}
 
 
 def busiest_stream(regimes: Mapping[str, RegimeSpec], name: str, stream: StreamSpec) -> StreamSpec:
@@ -217,6 +235,7 @@ def regime_problems(
     workload: Mapping[str, StreamSpec],
     classes: Mapping[str, RequestClassSpec],
     sites: Collection[str],
+    pools: Collection[str],
     horizon_s: float,
 ) -> list[str]:
     """What is wrong with the regimes of a scenario, one line each."""
@@ -224,11 +243,13 @@ def regime_problems(
         "streams": workload.keys(),
         "price_tolerance_factor": [name for name, spec in classes.items() if spec.price_tolerance is not None],
         "cooling_factor": sites,
+        "clock_sensitivity_factor": pools,
     }
     what = {
         "streams": "no such stream in workload",
         "price_tolerance_factor": "no class of that name has a price_tolerance",
         "cooling_factor": "no such site",
+        "clock_sensitivity_factor": "no such pool",
     }
     problems = [
         f"regimes.{regime}.states.{state}.{table}.{name}: {what[table]}{suggest(name, names)}"

@@ -30,7 +30,7 @@ from tokenfleet.envs.scenario.checks import (
     workload_problems,
 )
 from tokenfleet.envs.scenario.pools import PoolSpec
-from tokenfleet.envs.scenario.regimes import RegimeSpec, regime_problems, regime_product
+from tokenfleet.envs.scenario.regimes import RegimeSpec, regime_problems, regime_product, unsteady_pools
 from tokenfleet.envs.scenario.sites import SiteSpec
 from tokenfleet.envs.scenario.training import TrainingSpec
 from tokenfleet.envs.scenario.uncertainty import UncertaintySpec
@@ -99,7 +99,7 @@ class Scenario(CatalogSpec):
             *workload_problems(self.workload, self.classes, self.region_names, self.horizon_s),
             *calendar_problems(self.calendar, self.sites, self.calendar_window_s),
             *forecast_problems(self.forecast, self.forecast_lead_s, self.sites),
-            *regime_problems(self.regimes, self.workload, self.classes, self.sites, self.horizon_s),
+            *regime_problems(self.regimes, self.workload, self.classes, self.sites, self.pools, self.horizon_s),
             *location_problems(self.network, self.regions, {name: site.location for name, site in self.sites.items()}),
         ]
         if problems:
@@ -181,6 +181,12 @@ class Scenario(CatalogSpec):
     def variants(self) -> dict[str, VariantSpec]:
         """Variants that replicas may serve instead of their own model, by pool."""
         return {name: pool.variant for name, pool in self.pools.items() if pool.variant is not None}
+
+    @property
+    def unsteady_pools(self) -> dict[str, PoolSpec]:
+        """The pools whose clock sensitivity changes within an episode."""
+        names = unsteady_pools(self.regimes)
+        return {name: pool for name, pool in self.pools.items() if name in names}
 
     @property
     def batteries(self) -> dict[str, BatterySpec]:

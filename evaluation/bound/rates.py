@@ -9,7 +9,7 @@ least a I + b N. I is at least the decoded tokens over the largest batch, and at
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tokenfleet.envs.engine.arrays import FleetArrays
 from tokenfleet.envs.episode import Episode
 from tokenfleet.envs.estimates.power_model import PowerModel
+from tokenfleet.envs.layers.gpu import memory_fraction_under
 from tokenfleet.envs.layers.llm import TOKEN_KNOTS
 from tokenfleet.envs.layers.llm.coefficients import Coefficients
 from tokenfleet.envs.layers.llm.iteration import at_tokens
@@ -73,8 +74,7 @@ def pool_rates(scenario: Scenario, episode: Episode, may_lose_power: NDArray[np.
         may_lose_power: pools whose replicas may draw nothing, `[P]`.
     """
     arrays, model = FleetArrays.from_scenario(scenario), PowerModel(scenario)
-    own, variant = episode.decode_memory_fraction, episode.variant_memory_fraction
-    models = (arrays.coefficients(own), arrays.switched_coefficients(own, variant))
+    models = [_most_memory_bound(each, arrays, episode) for each in _measured(arrays, episode)]
     slowest = np.minimum.reduce(
         [np.full(arrays.num_pools, LOWEST_CLOCK), arrays.clock_floor_fraction, _least_held(arrays)]
     )
@@ -91,6 +91,21 @@ def pool_rates(scenario: Scenario, episode: Episode, may_lose_power: NDArray[np.
         )
         for p, dark in enumerate(may_lose_power.tolist())
     ]
+
+
+def _measured(arrays: FleetArrays, episode: Episode) -> tuple[Coefficients, Coefficients]:
+    """Coefficients of every pool's iterations with its own model, and with its variant if it has one."""
+    own, variant = episode.decode_memory_fraction, episode.variant_memory_fraction
+    return arrays.coefficients(own), arrays.switched_coefficients(own, variant)
+
+
+def _most_memory_bound(measured: Coefficients, arrays: FleetArrays, episode: Episode) -> Coefficients:
+    """The coefficients of the tick in which low clocks cost the least time."""
+    fraction = measured.decode_memory_fraction.copy()
+    lowest_factor = episode.clock_sensitivity_factor.min(axis=0)
+    for p in np.flatnonzero(arrays.unsteady >= 0).tolist():
+        fraction[p] = memory_fraction_under(float(fraction[p]), float(lowest_factor[arrays.unsteady[p]]))
+    return replace(measured, decode_memory_fraction=fraction)
 
 
 def _least_held(arrays: FleetArrays) -> Float64Array:

@@ -122,9 +122,10 @@ def _course(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTabl
     is_behind = (arrays.row[:, None] == rows) | (arrays.whole_site_row[:, None] == rows)
     row_cap_w = np.maximum(pool_most_w @ is_behind, 1.0) * cap_share * rng.uniform(0.5, 1.3, (horizon, len(rows)))
     width = arrays.view.width - arrays.view.offsets["cap_w"]
+    later_rng = rng.spawn(1)[0]
     drawn = {
         "cap_w": cap_w,
-        **random_calls(rng.spawn(1)[0], arrays, cap_w),
+        **random_calls(later_rng, arrays, cap_w),
         "rating_w": cap_w * rng.choice([1.0, 1.2], (horizon, sites)),
         "row_cap_w": row_cap_w,
         "row_rating_w": row_cap_w * rng.choice([1.0, 1.2], (horizon, len(rows))),
@@ -138,8 +139,16 @@ def _course(rng: np.random.Generator, arrays: FleetArrays, requests: RequestTabl
         "exogenous": rng.uniform(0.5, 1.0, (horizon + 1, width)).astype(np.float32),
         "decode_memory_fraction": rng.uniform(0.6, 1.0, arrays.num_pools),
         "variant_memory_fraction": rng.uniform(0.6, 1.0, arrays.sizes["v"]),
+        "clock_sensitivity_factor": random_steps(later_rng, horizon, arrays.sizes["k"]),
     }
     return Episode(requests=requests, **{**neutral_arrays(Episode, arrays.sizes), **drawn})
+
+
+def random_steps(rng: np.random.Generator, ticks: int, count: int) -> np.ndarray:
+    """Factors that hold for some ticks each, `[ticks, count]`."""
+    values = rng.choice([0.0, 0.5, 1.0, 1.0, 3.0, 20.0], (ticks, count)) * rng.uniform(0.9, 1.1, (ticks, count))
+    since = np.maximum.accumulate(np.where(rng.random((ticks, count)) < 0.3, np.arange(ticks)[:, None], 0))
+    return np.take_along_axis(values, since, axis=0)
 
 
 def _controls(rng: np.random.Generator, arrays: FleetArrays) -> list[Controls]:

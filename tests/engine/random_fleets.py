@@ -28,8 +28,9 @@ def random_fleet(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
     money_rng = rng.spawn(1)[0]
     money = charge_columns(money_rng, np.bincount(position["site"], most_w, sites))
     money |= agreement_columns(money_rng, classes)
+    unsteady = places(money_rng.random(pools) < 0.3)
     some = {"B": battery, "V": solar, "R": room, "T": prices["priced"], "M": money["charges"], "C": money["programme"]}
-    some |= {"U": money["regulation"], "Q": money["agreement"], "p": standby, "s": training["training"]}
+    some |= {"U": money["regulation"], "Q": money["agreement"], "p": standby, "s": training["training"], "k": unsteady}
     sizes = {"S": sites, "W": rows, "P": pools, "K": classes, "L": 2, "F": 1, **counts(some)}
     return FleetArrays.neutral(
         float(rng.choice([0.25, 1.0, 2.0])),
@@ -45,6 +46,7 @@ def random_fleet(rng: np.random.Generator, small_kv: bool) -> FleetArrays:
         watermark_tokens=(memory["kv_grows"] * rng.choice([0.0, 0.01, 0.1], pools) * kv_tokens).astype(np.int64),
         wake_s=rng.choice([0.0, 0.5, 3.0], pools),
         standby=standby,
+        unsteady=unsteady,
         resume_s=rng.choice([0.0, 0.4, 1.0], pools),
         **_times(rng, pools),
         **power,

@@ -53,6 +53,7 @@ def one_pool(fixed_s: float = 0.01, token_s: float = 0.001, **changes: object) -
         "p": "standby",
         "s": "training",
         "v": "variant",
+        "k": "unsteady",
     }
     counted = counts({axis: np.atleast_1d(np.asarray(given.get(name, -1))) for axis, name in some.items()})
     sizes = {**dict.fromkeys("LF", 0), "S": 1, "W": rows, "P": 1, "K": 1, **counted}
@@ -71,7 +72,7 @@ def two_pools(sites: int = 1, **changes: object) -> FleetArrays:
 
 def layouts(**sizes: int) -> dict[str, Layout]:
     """View and outcome of a fleet with so many of everything; 0 of what is not said."""
-    every = {**dict.fromkeys("SWRBVMCUXPKQOTLFipsv", 0), **sizes}
+    every = {**dict.fromkeys("SWRBVMCUXPKQOTLFipsvk", 0), **sizes}
     return {"view": Layout(VIEW, every), "outcome": Layout(OUTCOMES, every)}
 
 

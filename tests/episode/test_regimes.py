@@ -1,4 +1,4 @@
-"""Hidden regimes change demand, willingness to pay and cooling as stated, and only their indicator tells."""
+"""Hidden regimes change demand, willingness to pay, cooling and what clocks do as stated; only indicators tell."""
 
 from __future__ import annotations
 
@@ -121,6 +121,19 @@ def test_cooling_takes_what_the_regime_has() -> None:
     np.testing.assert_array_equal(episode.requests.arrival_s, plain.requests.arrival_s)
 
 
+def test_clocks_cost_what_the_regime_has() -> None:
+    states = {
+        "measured": {"mean_stay_s": 20.0},
+        "other": {"mean_stay_s": 20.0, "clock_sensitivity_factor": {"lab-70b": 2.0}},
+    }
+    scenario = scenario_with(states)
+    episode = sample_episode(scenario, 1)
+    assert episode.origin is not None
+    factor = np.where(episode.origin.regimes.courses[0].position[:120] == 1, 2.0, 1.0)
+    np.testing.assert_array_equal(episode.clock_sensitivity_factor, factor[:, None])
+    assert FleetArrays.from_scenario(scenario).unsteady.tolist() == [-1, 0]
+
+
 @pytest.mark.parametrize("drift_memory_s", [None, 30.0])
 def test_arrays_hold_the_worst_pue_that_regimes_can_make(drift_memory_s: float | None) -> None:
     stay = {} if drift_memory_s else {"mean_stay_s": 20.0}
@@ -163,7 +176,8 @@ def test_another_future_draws_the_regime_from_what_its_indicator_says() -> None:
 
 
 def test_whoever_lives_another_future_under_regimes_comes_to_the_same_present() -> None:
-    hot = {"calm": TWO["calm"], "rush": {**TWO["rush"], "cooling_factor": {"lab": 1.5}}}
+    changes = {"cooling_factor": {"lab": 1.5}, "clock_sensitivity_factor": {"lab-8b": 3.0}}
+    hot = {"calm": TWO["calm"], "rush": {**TWO["rush"], **changes}}
     scenario = scenario_with(hot, indicator={"lead_s": 10.0, "noise": 0.5})
     fleet, episode = fleet_at(scenario, 60)
     future = draw_future(episode, present_of(fleet, 0, 60), 7)
@@ -172,6 +186,7 @@ def test_whoever_lives_another_future_under_regimes_comes_to_the_same_present() 
     np.testing.assert_array_equal(future.episode.exogenous[:61], episode.exogenous[:61])
     np.testing.assert_array_equal(future.episode.exogenous, again.exogenous)
     assert not np.array_equal(future.episode.exogenous[61:], episode.exogenous[61:])
+    assert not np.array_equal(future.episode.clock_sensitivity_factor, episode.clock_sensitivity_factor)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +195,7 @@ def test_whoever_lives_another_future_under_regimes_comes_to_the_same_present() 
         ({"a": {}, "b": {}}, {}, "no state changes anything"),
         ({"a": {"mean_stay_s": 3.0}, "b": {"cooling_factor": {"lab": 2.0}}}, {}, "every state a mean_stay_s"),
         ({"a": {}, "b": {"cooling_factor": {"lap": 2.0}}}, {}, "cooling_factor.lap: no such site; did you mean 'lab'"),
+        ({"a": {}, "b": {"clock_sensitivity_factor": {"lab": 2.0}}}, {}, "clock_sensitivity_factor.lab: no such pool"),
         ({"a": {}, "b": {"streams": {"chat": {}}}}, {}, "streams.chat: no such stream"),
         ({"a": {}, "b": {"price_tolerance_factor": {"chat-8b": 2.0}}}, {}, "has a price_tolerance"),
         (TWO, {"drift_memory_s": 5.0}, "have no mean_stay_s"),

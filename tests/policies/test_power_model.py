@@ -108,9 +108,18 @@ def test_prefixes_from_host_memory_lengthen_the_longest_iteration():
     np.testing.assert_allclose(longer_s, loads_s, rtol=1e-9)
 
 
-def test_uncertain_physics_widens_the_bound():
+SENSITIVE = {
+    "ordinary": {"mean_stay_s": 9.0, "clock_sensitivity_factor": {"lab-8b": 0.1, "lab-70b": 0.1}},
+    "sensitive": {"mean_stay_s": 9.0, "clock_sensitivity_factor": {"lab-8b": 2.0, "lab-70b": 2.0}},
+}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [{"uncertainty": {"decode_memory_fraction": [0.7, 0.99]}}, {"regimes": {"kernels": {"states": SENSITIVE}}}],
+)
+def test_uncertain_physics_widens_the_bound(overrides):
     certain = PowerModel(load_scenario("tiny"))
-    overrides = {"uncertainty": {"decode_memory_fraction": [0.7, 0.99]}}
     uncertain = PowerModel(load_scenario("tiny", overrides))
     clock = np.full(2, 0.5)
     assert np.all(uncertain.worst_busy_w(clock) >= certain.worst_busy_w(clock))

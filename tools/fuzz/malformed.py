@@ -25,6 +25,7 @@ BAD_EPISODES: dict[str, tuple[float, ...]] = {
     **dict.fromkeys(("cap_w", "rating_w", "solar_w", "fixed_w", "pue", "host_power_factor"), (np.nan, np.inf, -1.0)),
     "outdoor_c": (np.nan, np.inf),
     "decode_memory_fraction": (np.nan, -0.1, 1.1),
+    "clock_sensitivity_factor": (np.nan, np.inf, -0.1),
 }
 
 
@@ -58,7 +59,7 @@ def _still_runs(name: str, engine: Engine, instance: Instance) -> None:
 
 
 def _bad_episode(episode: Episode, rng: np.random.Generator) -> Episode:
-    name, value = _pick(BAD_EPISODES, rng)
+    name, value = _pick({name: bad for name, bad in BAD_EPISODES.items() if getattr(episode, name).size}, rng)
     changes: dict[str, Any] = {name: _with(getattr(episode, name), value, rng)}
     return replace(episode, **changes)
 

@@ -63,6 +63,12 @@ class PoolSource:
         return names.index(self.name) if self.name in names else -1
 
     @property
+    def unsteady(self) -> int:
+        """Place among the pools whose clock sensitivity changes, -1 for another."""
+        names = list(self.scenario.unsteady_pools)
+        return names.index(self.name) if self.name in names else -1
+
+    @property
     def host_asleep_w_per_gpu(self) -> float:
         """Of a server whose replica is asleep [W]."""
         cold = self.spec.cold
@@ -139,6 +145,15 @@ class PoolShape:
         lambda p: p.variant,
         low=-1,
         index_of="v",
+        neutral=-1,
+    )
+    unsteady: Int64Array = quantity(
+        "P",
+        "",
+        "Place among the pools whose clock sensitivity changes, -1 for another.",
+        lambda p: p.unsteady,
+        low=-1,
+        index_of="k",
         neutral=-1,
     )
     kv_grows: BoolArray = quantity(

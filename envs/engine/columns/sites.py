@@ -15,7 +15,7 @@ from tokenfleet.envs.layers.facility import FacilitySpec, RoomSpec, fixed_w, pue
 from tokenfleet.envs.layers.power import BatterySpec, ProgrammeSpec, RegulationSpec, TariffSpec
 from tokenfleet.envs.quantities import quantity
 from tokenfleet.envs.scenario import Scenario
-from tokenfleet.envs.scenario.regimes import highest_cooling_factor
+from tokenfleet.envs.scenario.regimes import extreme_factors
 from tokenfleet.envs.scenario.training import TrainingSpec
 
 Float64Array = NDArray[np.float64]
@@ -82,7 +82,7 @@ class SiteSource:
 
 def _highest_pue(site: SiteSource) -> float:
     design = pue(site.facility, np.array(site.facility.design_outdoor_c))
-    factor = site.highest_pue_factor * highest_cooling_factor(site.scenario.regimes, site.name)
+    factor = site.highest_pue_factor * extreme_factors(site.scenario.regimes, "cooling_factor", site.name)[1]
     return float(1.0 + (design - 1.0) * factor)
 
 

@@ -61,6 +61,9 @@ struct FleetArrays {
 
     std::int64_t num_pools() const { return static_cast<std::int64_t>(pools.size()); }
     std::int64_t num_variants() const { return static_cast<std::int64_t>(variants.size()); }
+    std::int64_t num_unsteady_pools() const {
+        return std::ranges::count_if(pools, [](const Pool& pool) { return pool.unsteady >= 0; });
+    }
     std::int64_t num_classes() const { return static_cast<std::int64_t>(classes.size()); }
     std::int64_t num_sites() const { return static_cast<std::int64_t>(sites.size()); }
     std::int64_t num_programmes() const {

@@ -58,7 +58,8 @@ std::array<Bounds, count> read_bounds(const Array<const double>& pairs) {
 inline bool hold_all(const std::array<Bounds, kNumSeries>& bounds, const FleetArrays& arrays, const EpisodeColumns& e) {
     const std::int64_t ticks = arrays.horizon_ticks, sites = arrays.num_sites(), rows = arrays.num_rows(),
                        pools = arrays.num_pools(), variants = arrays.num_variants(),
-                       programmes = arrays.num_programmes(), regulators = arrays.num_regulators(),
+                       unsteady_pools = arrays.num_unsteady_pools(), programmes = arrays.num_programmes(),
+                       regulators = arrays.num_regulators(),
                        exogenous_width = arrays.view.width - arrays.view.exogenous;
 #define TOKENFLEET_HOLD(name, length) bounds[k_series_##name].hold(e.name, length)&&
     return TOKENFLEET_EPISODE_SERIES(TOKENFLEET_HOLD) TOKENFLEET_HOLD(exogenous, (ticks + 1) * exogenous_width) true;

@@ -21,6 +21,7 @@
     X(bool, ranks_classes) \
     X(std::int64_t, standby) \
     X(std::int64_t, variant) \
+    X(std::int64_t, unsteady) \
     X(double, static_w) \
     X(double, floor_w) \
     X(double, limit_w) \
@@ -178,7 +179,8 @@
     X(fixed_w, sites) \
     X(host_power_factor, sites) \
     X(decode_memory_fraction, pools) \
-    X(variant_memory_fraction, variants)
+    X(variant_memory_fraction, variants) \
+    X(clock_sensitivity_factor, (ticks * unsteady_pools))
 
 // What is set every tick, all of doubles; X(name, length) of a fleet's row.
 #define TOKENFLEET_CONTROLS(X) \

@@ -33,7 +33,8 @@ public:
     Course(const FleetArrays& arrays, const EpisodeColumns& e) : ArraysLink(arrays) {
         const std::int64_t ticks = arrays.horizon_ticks, sites = arrays.num_sites(), rows = arrays.num_rows(),
                            pools = arrays.num_pools(), variants = arrays.num_variants(),
-                           programmes = arrays.num_programmes(), regulators = arrays.num_regulators();
+                           unsteady_pools = arrays.num_unsteady_pools(), programmes = arrays.num_programmes(),
+                           regulators = arrays.num_regulators();
         const auto drawn = std::make_shared<Drawn>();
 #define TOKENFLEET_LOAD(name, length) \
     drawn->name.assign(e.name, e.name + (length)); \
@@ -61,6 +62,12 @@ public:
     const Failure* take_failure(std::int64_t tick) {
         const bool due = next_failure_ < failures_.size() && failures_[next_failure_].tick <= tick;
         return due ? &failures_[next_failure_++] : nullptr;
+    }
+
+    // Factor on the share of decode time that scales with the clock.
+    double clock_sensitivity_factor_of(const Pool& pool, std::int64_t tick) const {
+        if (pool.unsteady < 0) return 1.0;
+        return clock_sensitivity_factor[tick * arrays_.num_unsteady_pools() + pool.unsteady];
     }
 
     SiteTick at(std::int64_t tick, const ControlsRow& controls) const {

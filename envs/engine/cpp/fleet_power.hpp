@@ -39,12 +39,22 @@ inline void Fleet::apply_clocks(const double* clock_fraction) {
         const double wanted = clock_fraction[pool.index];
         const double asked = std::min(std::max(wanted, pool.limits.clock_floor_fraction), 1.0);
         const double clock = power_.clock_in_force(pool.index, asked);
-        if (clock == pool.clock_fraction) continue;
+        const double sensitivity = course_.clock_sensitivity_factor_of(pool.limits, tick_);
+        if (clock == pool.clock_fraction && sensitivity == pool.clock_sensitivity_factor) continue;
+        const bool other_law = sensitivity != pool.clock_sensitivity_factor;
         pool.clock_fraction = clock;
-        ask_for_clock(pool.physics, pool.limits, course_.decode_memory_fraction[pool.index], clock);
+        pool.clock_sensitivity_factor = sensitivity;
+        const auto change = [&](Physics& physics, const Pool& model, double measured) {
+            const double fraction = memory_fraction_under(measured, sensitivity);
+            if (other_law) {
+                physics = physics_at(model, fraction, clock);
+            } else {
+                ask_for_clock(physics, model, fraction, clock);
+            }
+        };
+        change(pool.physics, pool.limits, course_.decode_memory_fraction[pool.index]);
         if (pool.variant != nullptr) {
-            const double fraction = course_.variant_memory_fraction[pool.limits.variant];
-            ask_for_clock(*pool.variant_physics, *pool.variant, fraction, clock);
+            change(*pool.variant_physics, *pool.variant, course_.variant_memory_fraction[pool.limits.variant]);
         }
         for (Replica& replica : replicas_.of(pool.index)) {
             replica.on_new_clock();

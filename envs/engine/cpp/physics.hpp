@@ -26,6 +26,10 @@ inline double clock_stretch(double clock_fraction, double memory_fraction) {
     return memory_fraction + (1.0 - memory_fraction) / clock_fraction;
 }
 
+inline double memory_fraction_under(double memory_fraction, double clock_sensitivity_factor) {
+    return std::max(memory_fraction + (1.0 - clock_sensitivity_factor) * (1.0 - memory_fraction), 0.0);
+}
+
 inline double voltage_fraction(double clock_fraction, double voltage_floor_fraction) {
     return std::max(clock_fraction, voltage_floor_fraction);
 }
@@ -138,7 +142,7 @@ inline Part core_part(const Pool& pool, double decode_memory_fraction) {
     return part;
 }
 
-// Another clock is asked for.
+// Another clock is asked for, at the same share of decode time that it does not scale.
 inline void ask_for_clock(Physics& physics, const Pool& pool, double decode_memory_fraction, double clock_fraction) {
     physics.asked = at_clock(pool, decode_memory_fraction, clock_fraction);
     physics.draw = Draw::at_clock(pool, clock_fraction);

@@ -44,6 +44,7 @@ struct PoolState : PoolLinks {
     Physics physics;                      // at the clock asked for, with the own model
     Owned<Physics> variant_physics = {};  // with the variant, if there is one
     double clock_fraction = 1.0;
+    double clock_sensitivity_factor = 1.0;
     Counts counts = {};               // of this tick
     std::int64_t running_tokens = 0;  // at the end of the last tick
 };

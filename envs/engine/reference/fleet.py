@@ -146,7 +146,9 @@ class Fleet:
     def _apply_clocks(self, clock_fraction: np.ndarray) -> None:
         for p in range(self.arrays.num_pools):
             asked = min(max(float(clock_fraction[p]), float(self.arrays.clock_floor_fraction[p])), 1.0)
-            self.clocks.set(p, self.power.clock_in_force(p, asked))
+            place = int(self.arrays.unsteady[p])
+            factor = 1.0 if place < 0 else float(self.episode.clock_sensitivity_factor[self.tick, place])
+            self.clocks.set(p, self.power.clock_in_force(p, asked), factor)
 
     # 2. demand
 

@@ -12,6 +12,7 @@ from tokenfleet.envs.layers.gpu.power_law import (
     busy_floor_w,
     byte_energy_scale,
     clock_stretch,
+    memory_fraction_under,
     voltage_fraction,
 )
 
@@ -37,5 +38,6 @@ __all__ = [
     "clock_under_limit",
     "load_gpu",
     "load_interconnect",
+    "memory_fraction_under",
     "voltage_fraction",
 ]

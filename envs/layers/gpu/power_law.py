@@ -97,6 +97,20 @@ def clock_stretch(clock_fraction: Number, memory_fraction: Number | float) -> Nu
     return memory_fraction + (1.0 - memory_fraction) / clock_fraction
 
 
+def memory_fraction_under(memory_fraction: Number, clock_sensitivity_factor: float) -> Number:
+    """The share of the time that does not depend on the clock, m, where its complement is larger or smaller.
+
+    Args:
+        memory_fraction: m as measured; a factor of 1 leaves it as it is, to the last bit.
+        clock_sensitivity_factor: on 1 - m, of which 1 is the most; not negative.
+
+    >>> round(memory_fraction_under(0.75, 2.0), 3), memory_fraction_under(0.75, 5.0)
+    (0.5, 0.0)
+    """
+    under = memory_fraction + (1.0 - clock_sensitivity_factor) * (1.0 - memory_fraction)
+    return np.maximum(under, 0.0) if isinstance(under, np.ndarray) else max(under, 0.0)
+
+
 def voltage_fraction(clock_fraction: Number, voltage_floor_fraction: Number | float) -> Number:
     """Core voltage over its value at full clock: V(F) = max(F, floor).
 
