@@ -72,7 +72,7 @@ def two_pools(sites: int = 1, **changes: object) -> FleetArrays:
 
 def layouts(**sizes: int) -> dict[str, Layout]:
     """View and outcome of a fleet with so many of everything; 0 of what is not said."""
-    every = {**dict.fromkeys("SWRBVMCUXPKQOTLFipsvk", 0), **sizes}
+    every = {**dict.fromkeys("SWRBVMCUXPKQOZTLFipsvk", 0), **sizes}
     return {"view": Layout(VIEW, every), "outcome": Layout(OUTCOMES, every)}
 
 
