@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from tokenfleet.envs.layers.agents import RequestClassSpec, StreamSpec, check_stream
-from tokenfleet.envs.spec import Name, NonNegativeFloat, PositiveFloat, Spec, suggest
+from tokenfleet.envs.spec import GrowingSpec, Name, NonNegativeFloat, PositiveFloat, Spec, suggest
 
 Float64Array = NDArray[np.float64]
 
@@ -49,7 +50,7 @@ TABLES = ("streams", "price_tolerance_factor", "cooling_factor", "clock_sensitiv
 """What a state may change."""
 
 
-class RegimeStateSpec(Spec):
+class RegimeStateSpec(GrowingSpec):
     """One state of a regime; what it does not name stays as it is.
 
     Attributes:
@@ -64,6 +65,8 @@ class RegimeStateSpec(Spec):
             Other kernels, other batches and contexts than a profile was measured with: published shares reach from 0.01
             to 0.3.
     """
+
+    later: ClassVar[tuple[str, ...]] = ("clock_sensitivity_factor",)
 
     mean_stay_s: PositiveFloat | None = None
     weight: PositiveFloat = 1.0

@@ -26,20 +26,28 @@ PROBED_GAIN, MOST_DIALS = 0.3, 8
 """Gain at which a dial is probed; and how many of the best are searched."""
 HELD = "backlog_limit of deferrable classes"
 REASONS: dict[str, tuple[str, ...]] = {
-    "power_share": ("price", "backlog", "demand", "room", "time to event"),
+    "power_share": ("price", "backlog", "demand", "room", "time to event", "event chance"),
     "brake_share": ("backlog", "cap"),
     "route_bias": ("cap", "price", "room", "awake"),
     "awake_replicas": (
         "cap", "cap to come", "cap elsewhere", "price", "price to come", "price elsewhere", "backlog", "demand", "room",
-        "battery", "time to event",
+        "battery", "time to event", "event chance", "event chance elsewhere",
     ),
     "backlog_limit": ("cap", "cap to come", "price", "demand", "awake", "declined"),
-    HELD: ("cap", "cap to come", "price", "price to come", "backlog", "demand", "room", "battery", "time"),
-    "battery_charge": ("cap", "cap to come", "price", "price to come", "backlog", "demand", "time to event"),
-    "token_price_factor": ("cap", "cap to come", "price", "backlog", "demand", "declined", "awake"),
+    HELD: (
+        "cap", "cap to come", "price", "price to come", "backlog", "demand", "room", "battery", "event chance", "time",
+    ),
+    "battery_charge": (
+        "cap", "cap to come", "price", "price to come", "backlog", "demand", "time to event", "event chance",
+    ),
+    "token_price_factor": ("cap", "cap to come", "price", "backlog", "demand", "declined", "awake", "event chance"),
     "training_share": ("cap", "cap to come", "price", "price to come", "backlog", "demand", "room", "battery"),
-    "standby_fraction": ("cap", "cap to come", "price", "price to come", "backlog", "demand", "time to event"),
-    "variant_fraction": ("cap", "cap to come", "price", "price to come", "backlog", "demand", "time to event"),
+    "standby_fraction": (
+        "cap", "cap to come", "price", "price to come", "backlog", "demand", "time to event", "event chance",
+    ),
+    "variant_fraction": (
+        "cap", "cap to come", "price", "price to come", "backlog", "demand", "time to event", "event chance",
+    ),
 }  # fmt: skip
 """By group of entries, the features for which a reason is known why the best set-point may depend on them."""
 

@@ -33,12 +33,15 @@ NAMES = (
     "room",
     "battery",
     "time to event",
+    "event chance",
+    "event chance elsewhere",
     "time",
 )
 """Cap [W] now, the lowest cap now or announced, and the mean of other sites' caps; electricity price [USD/MWh] now, the
 mean of its forecasts, and the other sites' mean; log(1 + longest backlog [s]); means over the past of arrivals per tick
 and of the share of calls that decline the token price; the share of awake replicas; room temperature [C]; charge of the
-battery; time to the next announced event [s]; the part of the episode so far."""
+battery; time to the next announced event [s]; the highest chance of an event that is forecast, 0 without forecasts,
+and the mean of the other sites' chances; the part of the episode so far."""
 MEMORY_S = 60.0
 """Time constant of means over the past [s]."""
 WIDEST = 4.0
@@ -103,6 +106,7 @@ class Features:
         "awake_replicas",
         "room_c",
         "battery_charge_fraction",
+        "event_chance",
         "time_fraction",
     )
     estimated: tuple[str, ...] = ("pool_backlog_s", "class_backlog_s", "event_in_s")
@@ -135,6 +139,7 @@ class Features:
         now = Past(field("arrived"), self._declined(field("declined")))
         arrived, declined = after = now.after(past, elapsed_s)
         cap, price = field("cap_w"), field("price_usd_per_mwh")
+        chance = self._chances(field("event_chance"))
         everything = arrived.sum(axis=1), declined.sum(axis=1)
         found = {
             "cap": cap,
@@ -150,6 +155,8 @@ class Features:
             "room": self._where(self._rooms, field("room_c")),
             "battery": self._where(self._batteries, field("battery_charge_fraction")),
             "time to event": field("event_in_s"),
+            "event chance": chance,
+            "event chance elsewhere": _elsewhere(chance),
             "time": self._everywhere(field("time_fraction")),
         }
         own = {"backlog": np.log1p(field("class_backlog_s")), "demand": arrived, "declined": _share(declined, arrived)}
@@ -164,6 +171,13 @@ class Features:
 
     def _at_sites(self, pools: Float64Array, together: Callable[[Float64Array], Float64Array]) -> Float64Array:
         return np.stack([together(pools[:, here]) for here in self._pools_at], axis=1)
+
+    def _chances(self, of_limits: Float64Array) -> Float64Array:
+        """The highest chance at any lead for each site: sites come first among the limits that are forecast."""
+        row = np.zeros((len(of_limits), self._sites))
+        if of_limits.shape[1]:
+            row[:] = of_limits[:, : self._sites].max(axis=2)
+        return row
 
     def _everywhere(self, fleet: Float64Array) -> Float64Array:
         return np.broadcast_to(fleet[:, None], (len(fleet), self._sites))
