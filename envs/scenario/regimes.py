@@ -46,10 +46,6 @@ class StreamFactorsSpec(Spec):
         return {"rate_factor": self.rate_factor, **keys}
 
 
-TABLES = ("streams", "price_tolerance_factor", "cooling_factor", "clock_sensitivity_factor")
-"""What a state may change."""
-
-
 class RegimeStateSpec(GrowingSpec):
     """One state of a regime; what it does not name stays as it is.
 
@@ -76,9 +72,10 @@ class RegimeStateSpec(GrowingSpec):
     clock_sensitivity_factor: dict[Name, PositiveFloat] = Field(default_factory=dict)
 
     @property
-    def changes(self) -> list[str]:
-        """The tables that name something."""
-        return [table for table in TABLES if getattr(self, table)]
+    def changes_something(self) -> bool:
+        """Whether it names anything."""
+        tables = (self.streams, self.price_tolerance_factor, self.cooling_factor, self.clock_sensitivity_factor)
+        return any(tables)
 
     def log_factor(self, table: str, name: str, key: str = "") -> float:
         """Logarithm of a factor; 0 for what the state does not name."""
@@ -131,8 +128,11 @@ class RegimeSpec(Spec):
                 raise ValueError("drift_memory_s: states of a drift have no mean_stay_s and no weight; leave them out")
         elif None in stays and any(stay is not None for stay in stays):
             raise ValueError("states: give every state a mean_stay_s, or none for a regime that holds all episode")
-        if not any(state.changes for state in states):
-            raise ValueError(f"states: no state changes anything; name {', '.join(TABLES[:-1])} or {TABLES[-1]}")
+        if not any(state.changes_something for state in states):
+            raise ValueError(
+                "states: no state changes anything; name streams, price_tolerance_factor, cooling_factor or "
+                "clock_sensitivity_factor"
+            )
         return self
 
     @property
