@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.splits import SPLITS, Split
 from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.offered import offered
 from tokenfleet.evaluation.screen import findings
 from tokenfleet.evaluation.screen.budget import ENDS_AT, TRAIN_EPISODES, episodes_for
-from tokenfleet.evaluation.screen.conclusions import BY_CAP, CONSTANTS, FEEDBACK, MIDDLE, Measured, conclusions
+from tokenfleet.evaluation.screen.conclusions import BY_CAP, CAREFUL, CONSTANTS, FEEDBACK, MIDDLE, Measured, conclusions
 from tokenfleet.evaluation.screen.criteria import criteria
 from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.planner import SIZES, planned_value_usd
@@ -78,7 +79,11 @@ class Screen:
         self._episodes = 0  # until the speed is known
 
     def run(self) -> dict[str, Any]:
-        """The findings; they are on file too."""
+        """The findings; they are on file too.
+
+        Raises:
+            SpecError: the careful operator, from whom shares are counted, cannot act in the scenario.
+        """
         speed = self._once("speed", "speed", self._speed)
         episodes = self._options.episodes or episodes_for(self._options.minutes, speed["episodes_per_s"])
         self._episodes = int(self._record.once("episodes", lambda: episodes))
@@ -139,6 +144,10 @@ class Screen:
 
         found = self._once("rules", "rules", measure)
         refused = {name: outcome for name, outcome in found.items() if isinstance(outcome, str)}
+        if CAREFUL in refused:
+            raise SpecError(
+                [f"scenario: shares are counted from {CAREFUL}, which cannot act in it; {refused[CAREFUL]}"]
+            )
         return {name: _arrays(found[name]) for name in found if name not in refused}, refused
 
     def _reported(self, plans: Mapping[str, Plans], scale: FeatureScale) -> dict[str, Outcome]:

@@ -109,6 +109,13 @@ def test_a_planner_leaves_its_constants_only_for_a_clear_gain() -> None:
     assert clearly_best(np.array([unclear, worse])).tolist() == [2, 0]
 
 
+def test_a_scenario_that_its_careful_operator_cannot_keep_is_refused(workers: Workers, tmp_path: Path) -> None:
+    outage = {"earliest_start_s": 5.0, "latest_start_s": 9.0, "hold_s": 9.0, "depth_fraction": [0.99, 0.99]}
+    dark = load_scenario("tiny", {"horizon_ticks": 60, "sites.lab.grid.emergencies": [outage]})
+    with pytest.raises(SpecError, match=r"shares are counted from careful_operator.* more than its deepest cap"):
+        screen(dark, tmp_path / "dark.json", workers)
+
+
 def test_what_is_on_file_is_not_measured_again(tmp_path: Path) -> None:
     first = MeasurementFile(tmp_path / "a.json", HEADER)
     assert first.once("number", lambda: 1) == 1
