@@ -10,7 +10,7 @@ BASELINES = [name for name, preset in POLICIES.items() if preset.group == "basel
 EPISODES = 4
 NOISY = {
     **dict.fromkeys(("budget-squeeze", "failure-storm", "retry-storm", "rolling-outage"), 16),
-    **dict.fromkeys(("shared-campus", "spot-market", "texas-august", "two-markets"), 16),
+    **dict.fromkeys(("shared-campus", "spot-market", "storm-front", "texas-august", "two-markets"), 16),
 }
 """Episodes of scenarios in which few tell little."""
 SHARE = 0.8

@@ -72,8 +72,6 @@ NO_EFFECTS = {
     "TraceStream.whole",
 }
 """Keys whose zero switches no effect off: a seed, a signal's shape, and what makes a trace a test set."""
-NOT_SHIPPED = {"ForecastSpec.events"}
-"""Effects that no shipped scenario has; tests/episode/test_event_forecasts.py and the benchmarks switch them on."""
 
 
 def switches() -> set[str]:
@@ -138,7 +136,7 @@ def shipped() -> list[Scenario]:
 
 def test_every_effect_is_switched_on_by_a_shipped_scenario(shipped: list[Scenario]) -> None:
     used = {name for scenario in shipped for name in switched_on(scenario)}
-    assert (switches() | sections()) - used == NO_EFFECTS | NOT_SHIPPED
+    assert (switches() | sections()) - used == NO_EFFECTS
 
 
 def test_every_kind_of_stream_and_of_signal_is_in_a_shipped_scenario(shipped: list[Scenario]) -> None:
