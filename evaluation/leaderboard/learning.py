@@ -23,6 +23,7 @@ from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.evaluation.screen.search import Curve, PlanSearch
 from tokenfleet.evaluation.statistics import PairedBootstrap
+from tokenfleet.policies.heuristics.linear.features import NAMES
 from tokenfleet.policies.registry import Choice
 
 CORRECTIONS = {"corrected rule": ("correction", 0.5), "corrected rule, wide": ("wide_correction", 1.0)}
@@ -110,7 +111,8 @@ class TrainingSeed:
     ) -> None:
         stem = f"{scenario.name}-{seed}"
         header = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), "seed": seed}
-        self._record = MeasurementFile(folder / f"{stem}.json", {**header, **vars(budget)})
+        header |= {**vars(budget), "features": list(NAMES)}
+        self._record = MeasurementFile(folder / f"{stem}.json", header)
         self._scenario, self._seed, self._budget = scenario, seed, budget
         self._runs, self._say = folder, say
         options = Options(seed=seed, generations=budget.generations, control_generations=budget.correction_generations)

@@ -19,6 +19,7 @@ from tokenfleet.evaluation.screen.options import Options
 from tokenfleet.evaluation.screen.record import MeasurementFile
 from tokenfleet.evaluation.screen.rollouts import Workers
 from tokenfleet.evaluation.screen.run import Screen
+from tokenfleet.policies.heuristics.linear.features import NAMES
 
 COMMAND = "python -m tokenfleet.evaluation.screen"
 MOST_WORKERS = 2
@@ -66,6 +67,7 @@ def _header(scenario: Scenario, options: Options) -> dict[str, object]:
         "episodes": options.episodes,
         "minutes": options.minutes,
         "planner_episodes": options.planner_episodes,
+        "features": list(NAMES),
     }
 
 

@@ -15,7 +15,7 @@ from tokenfleet.envs.spec import SpecError, suggest
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.screen.plans import Plans
 from tokenfleet.evaluation.screen.record import read_record
-from tokenfleet.policies.heuristics.linear.features import FeatureScale
+from tokenfleet.policies.heuristics.linear.features import NAMES, FeatureScale
 from tokenfleet.policies.heuristics.linear.numbers import Numbers
 from tokenfleet.policies.heuristics.linear.policy import feedback_parameters
 from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
@@ -46,7 +46,8 @@ class FinishedScreen:
             scenario: a YAML file, for one that is not in the catalogue.
 
         Raises:
-            SpecError: it cannot be read; or the screen is not at its end, or of another version of the scenario.
+            SpecError: it cannot be read; or the screen is not at its end, or of another version of the scenario or of
+                the features.
         """
         record = read_record(path)
         if "card" not in record:
@@ -54,6 +55,8 @@ class FinishedScreen:
         loaded = load_scenario(scenario or record["header"]["scenario"])
         if scenario_hash(loaded) != record["header"]["config_hash"]:
             raise SpecError([f"{path}: the scenario {loaded.name} is another one now; screen it again"])
+        if record["header"].get("features") != list(NAMES):
+            raise SpecError([f"{path}: feedback had other features when {loaded.name} was screened; screen it again"])
         mean, deviation = record["measured"]["scale"]
         return cls(loaded, record["header"], record["card"], FeatureScale(np.array(mean), np.array(deviation)))
 

@@ -49,7 +49,8 @@ def short(short_file: Path) -> Scenario:
 
 def header(scenario: Scenario) -> dict[str, Any]:
     options = {"seed": 0, "generations": 1, "episodes": EPISODES, "minutes": 60.0}
-    return {"scenario": scenario.name, "config_hash": scenario_hash(scenario), **options}
+    of = {"scenario": scenario.name, "config_hash": scenario_hash(scenario), "features": list(NAMES)}
+    return {**of, **options}
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.protocol import load_protocol
 from tokenfleet.evaluation.screen.freeze import main
+from tokenfleet.policies.heuristics.linear.features import NAMES
 
 CARD = {
     "best_known": "feedback_capping",
@@ -26,7 +27,7 @@ CARD = {
 def screen(tmp_path: Path) -> Path:
     """The file of a screen of `tiny` in which a rule was best."""
     path = tmp_path / "tiny.json"
-    header = {"scenario": "tiny", "config_hash": scenario_hash(load_scenario("tiny"))}
+    header = {"scenario": "tiny", "config_hash": scenario_hash(load_scenario("tiny")), "features": list(NAMES)}
     record = {"header": header, "elapsed_s": 90.0, "measured": {"scale": [[], []]}, "card": CARD}
     path.write_text(json.dumps(record))
     return path
@@ -77,6 +78,15 @@ def test_a_screen_of_another_scenario_is_refused(
     record["header"]["config_hash"] = "0"
     screen.write_text(json.dumps(record))
     check_refused(screen, tmp_path, "the scenario tiny is another one now; screen it again", capsys)
+
+
+def test_a_screen_whose_feedback_had_other_features_is_refused(
+    screen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = json.loads(screen.read_text())
+    record["header"]["features"] = record["header"]["features"][:-1]
+    screen.write_text(json.dumps(record))
+    check_refused(screen, tmp_path, "feedback had other features when tiny was screened; screen it again", capsys)
 
 
 def test_a_screen_that_is_not_at_its_end_is_refused(

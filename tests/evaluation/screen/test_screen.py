@@ -14,6 +14,7 @@ from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.scenario import Scenario, load_scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.evaluation.episodes import episode_seeds
+from tokenfleet.evaluation.identity import scenario_hash
 from tokenfleet.evaluation.screen import tuning
 from tokenfleet.evaluation.screen.__main__ import main
 from tokenfleet.evaluation.screen.card import card_text
@@ -261,6 +262,18 @@ def test_an_absurd_plan_counts_where_it_is_near_the_best_and_does_what_it_says()
         "power stands above the cap",
         "the best plan",
     ]
+
+
+def test_a_file_whose_feedback_had_other_features_is_not_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "tiny.json"
+    words = ["--scenario", "tiny", "--minutes", "5", "--out", str(out)]
+    asked = {"seed": 0, "generations": None, "episodes": None, "minutes": 5.0, "planner_episodes": 0}
+    header = {"scenario": "tiny", "config_hash": scenario_hash(load_scenario("tiny")), **asked, "features": ["cap"]}
+    out.write_text(json.dumps({"header": header, "elapsed_s": 1.0, "measured": {}}))
+    assert main(words) == 2
+    assert "holds a screen with features ['cap'], not ['cap', " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
