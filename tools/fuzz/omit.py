@@ -10,10 +10,11 @@ import numpy as np
 
 from tests.engine.instances import Instance
 from tokenfleet.envs.episode import Episode
-from tokenfleet.envs.episode.course import LIMITS, PER_TICK
+from tokenfleet.envs.episode.course import LIMITS
 from tokenfleet.envs.episode.warm_caches import ContextTable
 from tokenfleet.envs.layers.gpu.failures import FailureTable
 from tokenfleet.envs.layers.scheduling import Controls
+from tokenfleet.envs.quantities import quantities_of
 from tokenfleet.envs.traces import DEFAULTS, RequestTable
 
 NO_CAP_W = 1e12
@@ -22,7 +23,7 @@ NO_CAP_W = 1e12
 def first_ticks(instance: Instance, ticks: int) -> Instance:
     """The first ticks of the episode."""
     ticks = min(ticks, instance.arrays.horizon_ticks)
-    names = (*PER_TICK, "pue")
+    names = [declared.name for declared in quantities_of(Episode) if declared.axis.startswith("H")]
     course: dict[str, Any] = {name: getattr(instance.episode, name)[:ticks] for name in names}
     failures = instance.episode.failures
     kept = failures.tick < ticks
@@ -99,6 +100,7 @@ OMISSIONS: dict[str, Callable[[Instance], Instance]] = {
     "caps": _course(lambda e: {name: np.full_like(getattr(e, name), NO_CAP_W) for name in LIMITS}),
     "failures": _episode(failures=FailureTable.none()),
     "contexts": _episode(contexts=ContextTable.none()),
+    "sensitivities": _course(lambda e: {"clock_sensitivity_factor": np.ones_like(e.clock_sensitivity_factor)}),
     "solar": _course(lambda e: {"solar_w": np.zeros_like(e.solar_w)}),
     "sleep": _controls(lambda c: {"awake_fraction": np.ones_like(c.awake_fraction)}),
     "clocks": _controls(lambda c: {"clock_fraction": np.ones_like(c.clock_fraction)}),
