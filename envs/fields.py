@@ -31,7 +31,7 @@ AXES = {
     "K": "class",
     "Q": "class with a service agreement",
     "O": "class whose demand is forecast",
-    "Z": "site, or row with events, where events are forecast",
+    "Z": "site, or row with events",
     "T": "class with a price to set",
     "Y": "step of an agreement's credit",
     "G": "region of clients",
@@ -191,7 +191,7 @@ EXOGENOUS: tuple[Field, ...] = (
     Field(
         "demand_spread_rps", "OF", "requests/s", "Standard deviation of the arrivals expected.", "arrival_rate", 10.0
     ),
-    Field("event_chance", "ZF", "share", "Chance that an event holds the cap down.", "one", 1.0),
+    Field("event_chance", "ZF", "share", "Chance that an event is in force.", "one", 1.0),
     Field("time_fraction", "", "share", "Part of the episode that has passed.", "one", 1.0),
 )
 """What happens to a fleet whatever its policy does; written after the measurements."""

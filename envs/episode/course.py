@@ -28,6 +28,7 @@ from tokenfleet.envs.layers.power.events import CapEvent, DemandResponseSpec, Em
 from tokenfleet.envs.layers.power.outlook import Outlook
 from tokenfleet.envs.layers.power.regulation import cut
 from tokenfleet.envs.scenario import Scenario
+from tokenfleet.envs.scenario.axes import forecast_limits
 
 Float64Array = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
@@ -144,9 +145,10 @@ class DrawnCourse:
     def _event_chance(self) -> Float64Array:
         """Chance that an event of each site, and of each row with events, is in force at each lead, `[H + 1, Z, F]`."""
         now_s, leads_s = _now_s(self.scenario), self.scenario.forecast_lead_s
-        sites = list(zip(self.site_events, self.site_outlooks, strict=True))
-        rows = [row for row in zip(self.row_events, self.row_outlooks, strict=True) if row[0]]
-        told = [*sites, *rows] if self.scenario.forecast.events is not None else []
+        sites = dict(zip(self.scenario.sites, zip(self.site_events, self.site_outlooks, strict=True), strict=True))
+        rows = dict(zip(self.scenario.rows, zip(self.row_events, self.row_outlooks, strict=True), strict=True))
+        forecast_sites, forecast_rows = forecast_limits(self.scenario)
+        told = [*(sites[site] for site in forecast_sites), *(rows[row] for row in forecast_rows)]
         none = np.ones((len(now_s), len(told), len(leads_s)))
         for z, (events, outlooks) in enumerate(told):
             for event, outlook in zip(events, outlooks, strict=True):

@@ -85,12 +85,14 @@ def draw_future(episode: Episode, now: Present, seed: int) -> Future:
     requests, row = join_requests(episode, now, fresh, (tick * origin.scenario.tick_s, origin.scenario.horizon_s), rng)
     course = origin.course.go_on(tick, rng, np.random.default_rng([*seeds, _FORECASTS, tick]))
     series = course.series() | demand_forecast(origin.scenario, requests, [*seeds, DEMAND_FORECASTS, seed, tick])
-    outdoor_c = series["outdoor_c"][:-1]
-    later: dict[str, NDArray[Any]] = {
+    shown: dict[str, NDArray[Any]] = {
         **{name: series[name][:-1] for name in PER_TICK},
-        "pue": pue_of(origin.scenario, outdoor_c, origin.pue_factor, regimes),
-        "clock_sensitivity_factor": regimes.clock_sensitivity_factor(),
         "exogenous": exogenous_of({**series, "regime_indicator": regimes.indicators()}),
+    }
+    seen = _spliced(episode, shown, tick + 1)  # entry `tick` is what is seen now
+    hidden = {
+        "pue": pue_of(origin.scenario, seen["outdoor_c"], origin.pue_factor, regimes),
+        "clock_sensitivity_factor": regimes.clock_sensitivity_factor(),
     }
     contexts = episode.contexts
     return Future(
@@ -100,18 +102,19 @@ def draw_future(episode: Episode, now: Present, seed: int) -> Future:
             failures=_draw_failures(origin, episode.failures, tick, rng),
             contexts=ContextTable(row[contexts.row].astype(np.int64), contexts.replica),
             origin=replace(origin, course=course, regimes=regimes),
-            **_spliced(episode, later, tick),
+            **seen,
+            **_spliced(episode, hidden, tick),
         ),
         row,
     )
 
 
-def _spliced(episode: Episode, later: Mapping[str, NDArray[Any]], tick: int) -> dict[str, NDArray[Any]]:
-    """Series of the episode up to entry `tick`, and the later ones behind it."""
+def _spliced(episode: Episode, later: Mapping[str, NDArray[Any]], entries: int) -> dict[str, NDArray[Any]]:
+    """Series whose first entries are the episode's, so many of them, and the others the later ones."""
     series = {}
     for name, values in later.items():
         series[name] = np.ascontiguousarray(values)
-        series[name][: tick + 1] = getattr(episode, name)[: tick + 1]
+        series[name][:entries] = getattr(episode, name)[:entries]
     return series
 
 

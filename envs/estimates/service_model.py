@@ -31,7 +31,7 @@ class TokenCosts(NamedTuple):
         prompt_s: of a prompt token of a full token budget [s].
         output_s: of an output token of a full batch [s].
         prefill_memory_fraction, decode_memory_fraction: share of the two that no clock changes; for decode, the middle
-            of what an episode may draw.
+            between the lowest and the highest that an episode may have.
     """
 
     prompt_s: Float64Array
@@ -49,7 +49,7 @@ class ServiceModel:
         pool_output_tokens: mean answer of the requests that a pool may get, `[P]`.
         costs: of tokens, with the own models of pools.
         switched_costs: the same with variants where pools have one; None where none has.
-        decode_memory_fraction: middle of what an episode may draw, `[P]`.
+        decode_memory_fraction: middle between the lowest and the highest that an episode may have, `[P]`.
     """
 
     def __init__(self, scenario: Scenario) -> None:

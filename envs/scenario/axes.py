@@ -17,9 +17,10 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
     >>> axis_names(load_scenario("tiny"))["P"]
     ('lab-8b', 'lab-70b')
     """
+    forecast_sites, forecast_rows = forecast_limits(scenario)
     return {
         "S": tuple(scenario.sites),
-        "W": _row_names(scenario),
+        "W": tuple(f"{site} {row}" for site, row in scenario.rows),
         "R": tuple(scenario.rooms),
         "B": tuple(scenario.batteries),
         "V": tuple(scenario.solar_sites),
@@ -35,7 +36,7 @@ def axis_names(scenario: Scenario) -> dict[str, tuple[str, ...]]:
         "K": tuple(scenario.classes),
         "Q": tuple(scenario.agreements),
         "O": scenario.forecast_classes,
-        "Z": _forecast_limits(scenario),
+        "Z": (*forecast_sites, *(f"{site} {row}" for site, row in forecast_rows)),
         "T": tuple(scenario.priced_classes),
         "L": tuple(f"in {lead_s:g} s" for lead_s in scenario.announced_lead_s),
         "F": tuple(f"in {lead_s:g} s" for lead_s in scenario.forecast_lead_s),
@@ -59,13 +60,11 @@ def axis_sizes(scenario: Scenario) -> dict[str, int]:
     return {axis: len(names) for axis, names in axis_names(scenario).items()}
 
 
-def _row_names(scenario: Scenario) -> tuple[str, ...]:
-    return tuple(f"{site} {row}" for site, row in scenario.rows)
+def forecast_limits(scenario: Scenario) -> tuple[list[str], list[tuple[str, str]]]:
+    """The sites and the rows whose events are forecast, in the order of axis Z: sites first.
 
-
-def _forecast_limits(scenario: Scenario) -> tuple[str, ...]:
-    """Sites, and rows with events, where events are forecast; a shift may add an event to any site."""
+    Every site is among them, for a shift may add an event to any; of rows, those with events.
+    """
     if scenario.forecast.events is None:
-        return ()
-    rows = zip(_row_names(scenario), scenario.rows.values(), strict=True)
-    return (*scenario.sites, *(name for name, row in rows if row.events))
+        return [], []
+    return list(scenario.sites), [key for key, row in scenario.rows.items() if row.events]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from tokenfleet.envs.spec import GrowingSpec, Name, NonNegativeFloat, PositiveFl
 
 Float64Array = NDArray[np.float64]
 
+Factor = Annotated[float, Field(gt=0, le=1e6)]
+"""The bound keeps the product of several regimes finite."""
 DRIFT_POSITIONS = 33
 """Positions of a drift, both ends included."""
 
@@ -35,9 +37,9 @@ class StreamFactorsSpec(Spec):
             not for streams of sessions, whose calls build on each other.
     """
 
-    rate_factor: PositiveFloat = 1.0
-    prompt_factor: PositiveFloat = 1.0
-    output_factor: PositiveFloat = 1.0
+    rate_factor: Factor = 1.0
+    prompt_factor: Factor = 1.0
+    output_factor: Factor = 1.0
 
     @property
     def by_key(self) -> dict[str, float]:
@@ -67,9 +69,9 @@ class RegimeStateSpec(GrowingSpec):
     mean_stay_s: PositiveFloat | None = None
     weight: PositiveFloat = 1.0
     streams: dict[Name, StreamFactorsSpec] = Field(default_factory=dict)
-    price_tolerance_factor: dict[Name, PositiveFloat] = Field(default_factory=dict)
-    cooling_factor: dict[Name, PositiveFloat] = Field(default_factory=dict)
-    clock_sensitivity_factor: dict[Name, PositiveFloat] = Field(default_factory=dict)
+    price_tolerance_factor: dict[Name, Factor] = Field(default_factory=dict)
+    cooling_factor: dict[Name, Factor] = Field(default_factory=dict)
+    clock_sensitivity_factor: dict[Name, Factor] = Field(default_factory=dict)
 
     @property
     def changes_something(self) -> bool:
@@ -242,23 +244,18 @@ def regime_problems(
     horizon_s: float,
 ) -> list[str]:
     """What is wrong with the regimes of a scenario, one line each."""
-    known: dict[str, Collection[str]] = {
-        "streams": workload.keys(),
-        "price_tolerance_factor": [name for name, spec in classes.items() if spec.price_tolerance is not None],
-        "cooling_factor": sites,
-        "clock_sensitivity_factor": pools,
-    }
-    what = {
-        "streams": "no such stream in workload",
-        "price_tolerance_factor": "no class of that name has a price_tolerance",
-        "cooling_factor": "no such site",
-        "clock_sensitivity_factor": "no such pool",
+    priced = [name for name, spec in classes.items() if spec.price_tolerance is not None]
+    known: dict[str, tuple[Collection[str], str]] = {
+        "streams": (workload.keys(), "no such stream in workload"),
+        "price_tolerance_factor": (priced, "no class of that name has a price_tolerance"),
+        "cooling_factor": (sites, "no such site"),
+        "clock_sensitivity_factor": (pools, "no such pool"),
     }
     problems = [
-        f"regimes.{regime}.states.{state}.{table}.{name}: {what[table]}{suggest(name, names)}"
+        f"regimes.{regime}.states.{state}.{table}.{name}: {complaint}{suggest(name, names)}"
         for regime, spec in regimes.items()
         for state, changes in spec.states.items()
-        for table, names in known.items()
+        for table, (names, complaint) in known.items()
         for name in getattr(changes, table)
         if name not in names
     ]

@@ -70,7 +70,7 @@ def pool_rates(scenario: Scenario, episode: Episode, may_lose_power: NDArray[np.
 
     Args:
         scenario: of the fleet.
-        episode: whose constants hold.
+        episode: whose constants and regimes hold.
         may_lose_power: pools whose replicas may draw nothing, `[P]`.
     """
     arrays, model = FleetArrays.from_scenario(scenario), PowerModel(scenario)

@@ -31,6 +31,8 @@ def other_future(fleets: Engine, instance: Instance, other: Instance, tick: int,
     for name in ("cap_w", "outdoor_c", "pue", "solar_w", "exogenous"):
         series[name] = getattr(other.episode, name).copy()
         series[name][: tick + 1] = getattr(episode, name)[: tick + 1]
+    series["clock_sensitivity_factor"] = other.episode.clock_sensitivity_factor.copy()
+    series["clock_sensitivity_factor"][:tick] = episode.clock_sensitivity_factor[:tick]  # nobody has seen entry `tick`
     contexts = ContextTable(row[episode.contexts.row].astype(np.int64), episode.contexts.replica)
     return Future(replace(episode, requests=requests, contexts=contexts, **series), row)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tokenfleet.envs.engine import Engine, make_engine
@@ -12,18 +14,19 @@ from tokenfleet.envs.layers.scheduling import Controls
 from tokenfleet.envs.scenario import Scenario
 
 
-def fleet_at(scenario: Scenario, ticks: int, seed: int = 0) -> tuple[Engine, Episode]:
-    """A fleet some ticks into an episode, at full clocks."""
+def fleet_at(scenario: Scenario, ticks: int, seed: int = 0, clock: float = 1.0) -> tuple[Engine, Episode]:
+    """A fleet some ticks into an episode, at one clock."""
     episode = sample_episode(scenario, seed)
-    return played(FleetArrays.from_scenario(scenario), episode, ticks), episode
+    return played(FleetArrays.from_scenario(scenario), episode, ticks, clock), episode
 
 
-def played(arrays: FleetArrays, episode: Episode, ticks: int) -> Engine:
-    """A fleet that has lived through the first ticks of an episode, at full clocks."""
+def played(arrays: FleetArrays, episode: Episode, ticks: int, clock: float = 1.0) -> Engine:
+    """A fleet that has lived through the first ticks of an episode, at one clock."""
     fleet = make_engine("native", arrays, 1)
     fleet.reset(0, episode)
+    neutral = Controls.neutral(1, arrays.route_mask.astype(float))
     for _ in range(ticks):
-        fleet.step(Controls.neutral(1, arrays.route_mask.astype(float)))
+        fleet.step(replace(neutral, clock_fraction=np.full_like(neutral.clock_fraction, clock)))
     return fleet
 
 

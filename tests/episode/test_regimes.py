@@ -179,14 +179,33 @@ def test_whoever_lives_another_future_under_regimes_comes_to_the_same_present() 
     changes = {"cooling_factor": {"lab": 1.5}, "clock_sensitivity_factor": {"lab-8b": 3.0}}
     hot = {"calm": TWO["calm"], "rush": {**TWO["rush"], **changes}}
     scenario = scenario_with(hot, indicator={"lead_s": 10.0, "noise": 0.5})
-    fleet, episode = fleet_at(scenario, 60)
+    fleet, episode = fleet_at(scenario, 60, clock=0.5)
     future = draw_future(episode, present_of(fleet, 0, 60), 7)
     again = draw_future(episode, undisturbed(scenario, episode, 60), 7).episode
-    np.testing.assert_array_equal(played(fleet.arrays, future.episode, 60).view.rows, fleet.view.rows)
+    np.testing.assert_array_equal(played(fleet.arrays, future.episode, 60, clock=0.5).view.rows, fleet.view.rows)
     np.testing.assert_array_equal(future.episode.exogenous[:61], episode.exogenous[:61])
     np.testing.assert_array_equal(future.episode.exogenous, again.exogenous)
     assert not np.array_equal(future.episode.exogenous[61:], episode.exogenous[61:])
-    assert not np.array_equal(future.episode.clock_sensitivity_factor, episode.clock_sensitivity_factor)
+
+
+def test_another_future_tells_nothing_of_the_hidden_regime_of_the_coming_tick() -> None:
+    changes = {"cooling_factor": {"lab": 1.5}, "clock_sensitivity_factor": {"lab-8b": 3.0}}
+    scenario = scenario_with({"one": {"mean_stay_s": 40.0}, "other": {"mean_stay_s": 40.0, **changes}})
+    fleet, episode = fleet_at(scenario, 60)
+    now = present_of(fleet, 0, 60)
+    clean = sample_episode(load_scenario("tiny", {"horizon_ticks": 120}), 0).pue[60:, 0]
+    futures = [draw_future(episode, now, seed).episode for seed in range(100)]
+    for future in futures:
+        assert future.origin is not None
+        np.testing.assert_array_equal(future.clock_sensitivity_factor[:60], episode.clock_sensitivity_factor[:60])
+        np.testing.assert_array_equal(
+            future.clock_sensitivity_factor[60:], future.origin.regimes.clock_sensitivity_factor()[60:]
+        )
+        is_fouled = future.origin.regimes.courses[0].position[60:120] == 1
+        np.testing.assert_allclose(future.pue[60:, 0] - 1.0, (clean - 1.0) * (1.0 + 0.5 * is_fouled))
+    for name in ("clock_sensitivity_factor", "pue"):
+        told = [getattr(future, name)[60, 0] == getattr(episode, name)[60, 0] for future in futures]
+        assert 0.35 < np.mean(told) < 0.65, name
 
 
 @pytest.mark.parametrize(
@@ -196,6 +215,7 @@ def test_whoever_lives_another_future_under_regimes_comes_to_the_same_present() 
         ({"a": {"mean_stay_s": 3.0}, "b": {"cooling_factor": {"lab": 2.0}}}, {}, "every state a mean_stay_s"),
         ({"a": {}, "b": {"cooling_factor": {"lap": 2.0}}}, {}, "cooling_factor.lap: no such site; did you mean 'lab'"),
         ({"a": {}, "b": {"clock_sensitivity_factor": {"lab": 2.0}}}, {}, "clock_sensitivity_factor.lab: no such pool"),
+        ({"a": {}, "b": {"cooling_factor": {"lab": 1e7}}}, {}, "cooling_factor.lab"),
         ({"a": {}, "b": {"streams": {"chat": {}}}}, {}, "streams.chat: no such stream"),
         ({"a": {}, "b": {"price_tolerance_factor": {"chat-8b": 2.0}}}, {}, "has a price_tolerance"),
         (TWO, {"drift_memory_s": 5.0}, "have no mean_stay_s"),

@@ -67,7 +67,8 @@ public:
     // Factor on the share of decode time that scales with the clock.
     double clock_sensitivity_factor_of(const Pool& pool, std::int64_t tick) const {
         if (pool.unsteady < 0) return 1.0;
-        return clock_sensitivity_factor[tick * arrays_.num_unsteady_pools() + pool.unsteady];
+        const auto unsteady_pools = static_cast<std::int64_t>(clock_sensitivity_factor.size()) / arrays_.horizon_ticks;
+        return clock_sensitivity_factor[tick * unsteady_pools + pool.unsteady];
     }
 
     SiteTick at(std::int64_t tick, const ControlsRow& controls) const {

@@ -39,22 +39,16 @@ inline void Fleet::apply_clocks(const double* clock_fraction) {
         const double wanted = clock_fraction[pool.index];
         const double asked = std::min(std::max(wanted, pool.limits.clock_floor_fraction), 1.0);
         const double clock = power_.clock_in_force(pool.index, asked);
-        const double sensitivity = course_.clock_sensitivity_factor_of(pool.limits, tick_);
-        if (clock == pool.clock_fraction && sensitivity == pool.clock_sensitivity_factor) continue;
-        const bool other_law = sensitivity != pool.clock_sensitivity_factor;
+        const double factor = course_.clock_sensitivity_factor_of(pool.limits, tick_);
+        const bool is_other_share = factor != pool.clock_sensitivity_factor;
+        if (clock == pool.clock_fraction && !is_other_share) continue;
         pool.clock_fraction = clock;
-        pool.clock_sensitivity_factor = sensitivity;
-        const auto change = [&](Physics& physics, const Pool& model, double measured) {
-            const double fraction = memory_fraction_under(measured, sensitivity);
-            if (other_law) {
-                physics = physics_at(model, fraction, clock);
-            } else {
-                ask_for_clock(physics, model, fraction, clock);
-            }
-        };
-        change(pool.physics, pool.limits, course_.decode_memory_fraction[pool.index]);
+        pool.clock_sensitivity_factor = factor;
+        const double own = memory_fraction_under(course_.decode_memory_fraction[pool.index], factor);
+        change(pool.physics, pool.limits, own, clock, is_other_share);
         if (pool.variant != nullptr) {
-            change(*pool.variant_physics, *pool.variant, course_.variant_memory_fraction[pool.limits.variant]);
+            const double other = memory_fraction_under(course_.variant_memory_fraction[pool.limits.variant], factor);
+            change(*pool.variant_physics, *pool.variant, other, clock, is_other_share);
         }
         for (Replica& replica : replicas_.of(pool.index)) {
             replica.on_new_clock();

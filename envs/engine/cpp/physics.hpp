@@ -158,6 +158,16 @@ inline Physics physics_at(const Pool& pool, double decode_memory_fraction, doubl
     return physics;
 }
 
+// Another clock is asked for; of another share of decode time that it does not scale, all else follows too.
+inline void change(Physics& physics, const Pool& pool, double decode_memory_fraction, double clock_fraction,
+                   bool is_other_share) {
+    if (is_other_share) {
+        physics = physics_at(pool, decode_memory_fraction, clock_fraction);
+    } else {
+        ask_for_clock(physics, pool, decode_memory_fraction, clock_fraction);
+    }
+}
+
 // A quantity that is given at the knots 1, 2, 4 ..., at `tokens` >= 1; the last piece goes on beyond the last knot.
 inline double at_tokens(const Knots& values, std::int64_t tokens) {
     // 1 over each knot: exact, as are products with it.

@@ -46,9 +46,14 @@ class CapEvent:
         return self.depth_fraction > 0.0
 
     @property
+    def length_s(self) -> float:
+        """From the start until the cap has recovered [s]."""
+        return self.ramp_s + self.hold_s + self.recovery_s
+
+    @property
     def end_s(self) -> float:
         """When the cap has recovered."""
-        return self.start_s + self.ramp_s + self.hold_s + self.recovery_s
+        return self.start_s + self.length_s
 
     def is_in_force(self, time_s: Float64Array) -> NDArray[np.bool_]:
         """Whether it has begun and has not ended at `time_s`; never if it does not come."""
@@ -82,11 +87,6 @@ class _WindowSpec(Spec):
     ramp_s: NonNegativeFloat = 10.0
     hold_s: PositiveFloat
     recovery_s: NonNegativeFloat = 10.0
-
-    @property
-    def length_s(self) -> float:
-        """From the start until the cap has recovered [s]."""
-        return self.ramp_s + self.hold_s + self.recovery_s
 
     @model_validator(mode="after")
     def _start_window_is_ordered(self) -> Self:

@@ -81,7 +81,7 @@ class Outlook:
         """
         then_s = now_s + lead_s
         left, low_s = self._left(now_s)
-        in_force = self.start.log_mass(np.maximum(low_s, then_s - self.spec.length_s), then_s)
+        in_force = self.start.log_mass(np.maximum(low_s, then_s - event.length_s), then_s)
         is_open = left > -np.inf
         share = np.exp(np.minimum(np.subtract(in_force, left, where=is_open, out=np.full_like(left, -np.inf)), 0.0))
         return np.where(event.is_known(now_s), event.is_in_force(then_s), self.comes(now_s) * share)

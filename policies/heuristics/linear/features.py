@@ -40,8 +40,8 @@ NAMES = (
 """Cap [W] now, the lowest cap now or announced, and the mean of other sites' caps; electricity price [USD/MWh] now, the
 mean of its forecasts, and the other sites' mean; log(1 + longest backlog [s]); means over the past of arrivals per tick
 and of the share of calls that decline the token price; the share of awake replicas; room temperature [C]; charge of the
-battery; time to the next announced event [s]; the highest chance of an event that is forecast, 0 without forecasts,
-and the mean of the other sites' chances; the part of the episode so far."""
+battery; time to the next announced event [s]; the highest chance of an event at the grid connection that is forecast,
+0 without forecasts, and the mean of the other sites' chances; the part of the episode so far."""
 MEMORY_S = 60.0
 """Time constant of means over the past [s]."""
 WIDEST = 4.0

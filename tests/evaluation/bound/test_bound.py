@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tokenfleet.envs.episode import sample_episode
+from tokenfleet.envs.scenario import load_scenario
 from tokenfleet.envs.traces import RequestTable
 from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.bound.__main__ import main
 from tokenfleet.evaluation.bound.fluid import FluidProblem, Prices, dual_value_usd, upper_bound_usd
 from tokenfleet.evaluation.bound.problem import earliest_s, fluid_problem
+from tokenfleet.evaluation.bound.rates import pool_rates
 from tokenfleet.evaluation.candidates import Candidate
 from tokenfleet.evaluation.episodes import episode_seeds, evaluate_policy
 from tokenfleet.policies import PolicyContext, make_policy
@@ -20,7 +23,7 @@ EPISODES = 10
 POLICIES = ("random", "max_clock", "feedback_capping", "operator", "greedy_efficiency")
 SHORT = {
     "tiny": 60, "default": 20, "burst": 20, "priced-power": 20, "heatwave": 20, "spot-market": 20, "retry-storm": 20,
-    "agent-swarm": 30, "split-serving": 20, "failure-storm": 20,
+    "agent-swarm": 30, "split-serving": 20, "failure-storm": 20, "storm-front": 20,
 }  # fmt: skip
 """Ticks of the episodes by scenario."""
 
@@ -38,6 +41,18 @@ def test_no_policy_earns_more_than_the_bound(name: str) -> None:
         rows = evaluate_policy(make_env, Candidate(make_policy(policy, context), policy), EPISODES, seed=1)
         earned_usd = [row.metrics["net_value_usd"] for row in rows]
         assert (np.array(earned_usd) <= np.array(bound_usd)).all(), policy
+
+
+def test_where_clocks_cost_more_at_times_the_least_costs_of_an_episode_are_those_of_its_best_tick() -> None:
+    scenario = load_scenario("storm-front")
+    episode = sample_episode(scenario, 0)
+    shape, none = episode.clock_sensitivity_factor.shape, np.zeros(3, np.bool_)
+    steady = [replace(episode, clock_sensitivity_factor=np.full(shape, factor)) for factor in (0.3, 2.0)]
+    mixed = replace(episode, clock_sensitivity_factor=np.resize([0.3, 2.0], shape[::-1]).T.copy())
+    best, worst = ([rates.joules for rates in pool_rates(scenario, each, none)] for each in steady)
+    found = [rates.joules for rates in pool_rates(scenario, mixed, none)]
+    assert [str(joules) for joules in found] == [str(joules) for joules in best]
+    assert [str(joules) for joules in found] != [str(joules) for joules in worst]
 
 
 def _two_requests() -> FluidProblem:

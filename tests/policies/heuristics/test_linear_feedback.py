@@ -9,6 +9,7 @@ import pytest
 
 from tokenfleet.envs import FleetVectorEnv, SpecError
 from tokenfleet.policies import PolicyContext, make_policy
+from tokenfleet.policies.heuristics.linear.features import NAMES, Features
 from tokenfleet.policies.tunable import tunable
 
 GAIN = {"backlog_limit_s": {"chat-8b": {"demand": 0.4}}}
@@ -130,3 +131,15 @@ def test_a_tuner_moves_base_entries_and_gains() -> None:
 def test_a_wrong_number_is_answered_by_name(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(SpecError, match=words):
         feedback(make_env(1), **wrong)
+
+
+def test_a_site_sees_the_chance_of_its_own_events_and_another_site_those_elsewhere() -> None:
+    env = FleetVectorEnv("storm-front", 3, observation="supervisor")
+    observation, _ = env.reset(seed=[0, 1, 2])
+    view = env.observation_model.decode(observation)
+    features, _ = Features(env.scenario).read(view, Features(env.scenario).nothing_past(3), np.zeros(3))
+    coast = view["event_chance"][:, list(env.scenario.sites).index("coast")].max(axis=1)
+    own, elsewhere = (features[:, :2, NAMES.index(name)] for name in ("event chance", "event chance elsewhere"))
+    assert len(set(coast.tolist())) == 3
+    np.testing.assert_array_equal(own, np.stack([coast, np.zeros(3)], axis=1))
+    np.testing.assert_array_equal(elsewhere, np.stack([np.zeros(3), coast], axis=1))
