@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenfleet.envs.engine.columns.classes import place
 from tokenfleet.envs.engine.columns.ticks import MANY, whole_ticks
 from tokenfleet.envs.layers.facility import FacilitySpec
 from tokenfleet.envs.layers.llm.coefficients import Coefficients
@@ -46,27 +47,9 @@ class PoolSource:
         return self.spec if self.spec.hand_off_to is None else self.scenario.pools[self.spec.hand_off_to]
 
     @property
-    def variant(self) -> int:
-        """Place among the pools with a variant, -1 for another."""
-        names = list(self.scenario.variants)
-        return names.index(self.name) if self.name in names else -1
-
-    @property
     def takes_over(self) -> bool:
         """Whether some pool hands off to this one."""
         return any(pool.hand_off_to == self.name for pool in self.scenario.pools.values())
-
-    @property
-    def standby(self) -> int:
-        """Place among the pools whose replicas can stand by, -1 for another."""
-        names = list(self.scenario.standby_pools)
-        return names.index(self.name) if self.name in names else -1
-
-    @property
-    def unsteady(self) -> int:
-        """Place among the pools whose clock sensitivity changes, -1 for another."""
-        names = list(self.scenario.unsteady_pools)
-        return names.index(self.name) if self.name in names else -1
 
     @property
     def host_asleep_w_per_gpu(self) -> float:
@@ -142,7 +125,7 @@ class PoolShape:
         "P",
         "",
         "Place among the pools with a variant of their model, -1 for another.",
-        lambda p: p.variant,
+        lambda p: place(p.name, list(p.scenario.variants)),
         low=-1,
         index_of="v",
         neutral=-1,
@@ -151,7 +134,7 @@ class PoolShape:
         "P",
         "",
         "Place among the pools whose clock sensitivity changes, -1 for another.",
-        lambda p: p.unsteady,
+        lambda p: place(p.name, list(p.scenario.unsteady_pools)),
         low=-1,
         index_of="k",
         neutral=-1,
@@ -207,7 +190,7 @@ class PoolShape:
         "P",
         "",
         "Place among the pools whose replicas can stand by, -1 for another.",
-        lambda p: p.standby,
+        lambda p: place(p.name, list(p.scenario.standby_pools)),
         low=-1,
         index_of="p",
         neutral=-1,
