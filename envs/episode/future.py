@@ -85,15 +85,12 @@ def draw_future(episode: Episode, now: Present, seed: int) -> Future:
     requests, row = join_requests(episode, now, fresh, (tick * origin.scenario.tick_s, origin.scenario.horizon_s), rng)
     course = origin.course.go_on(tick, rng, np.random.default_rng([*seeds, _FORECASTS, tick]))
     series = course.series() | demand_forecast(origin.scenario, requests, [*seeds, DEMAND_FORECASTS, seed, tick])
-    shown: dict[str, NDArray[Any]] = {
-        **{name: series[name][:-1] for name in PER_TICK},
-        "exogenous": exogenous_of({**series, "regime_indicator": regimes.indicators()}),
-    }
-    seen = _spliced(episode, shown, tick + 1)  # entry `tick` is what is seen now
-    hidden = {
-        "pue": pue_of(origin.scenario, seen["outdoor_c"], origin.pue_factor, regimes),
-        "clock_sensitivity_factor": regimes.clock_sensitivity_factor(),
-    }
+    exogenous = exogenous_of({**series, "regime_indicator": regimes.indicators()})
+    per_tick = {name: series[name][:-1] for name in PER_TICK}
+    shown = _spliced(episode, {**per_tick, "exogenous": exogenous}, tick + 1)  # entry `tick` has been shown
+    pue = pue_of(origin.scenario, shown["outdoor_c"], origin.pue_factor, regimes)
+    sensitivity = regimes.clock_sensitivity_factor()
+    hidden = _spliced(episode, {"pue": pue, "clock_sensitivity_factor": sensitivity}, tick)
     contexts = episode.contexts
     return Future(
         replace(
@@ -102,8 +99,8 @@ def draw_future(episode: Episode, now: Present, seed: int) -> Future:
             failures=_draw_failures(origin, episode.failures, tick, rng),
             contexts=ContextTable(row[contexts.row].astype(np.int64), contexts.replica),
             origin=replace(origin, course=course, regimes=regimes),
-            **seen,
-            **_spliced(episode, hidden, tick),
+            **shown,
+            **hidden,
         ),
         row,
     )

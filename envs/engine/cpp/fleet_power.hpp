@@ -45,10 +45,10 @@ inline void Fleet::apply_clocks(const double* clock_fraction) {
         pool.clock_fraction = clock;
         pool.clock_sensitivity_factor = factor;
         const double own = memory_fraction_under(course_.decode_memory_fraction[pool.index], factor);
-        change(pool.physics, pool.limits, own, clock, is_other_share);
+        change_clock(pool.physics, pool.limits, own, clock, is_other_share);
         if (pool.variant != nullptr) {
             const double other = memory_fraction_under(course_.variant_memory_fraction[pool.limits.variant], factor);
-            change(*pool.variant_physics, *pool.variant, other, clock, is_other_share);
+            change_clock(*pool.variant_physics, *pool.variant, other, clock, is_other_share);
         }
         for (Replica& replica : replicas_.of(pool.index)) {
             replica.on_new_clock();

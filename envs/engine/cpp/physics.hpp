@@ -158,9 +158,9 @@ inline Physics physics_at(const Pool& pool, double decode_memory_fraction, doubl
     return physics;
 }
 
-// Another clock is asked for; of another share of decode time that it does not scale, all else follows too.
-inline void change(Physics& physics, const Pool& pool, double decode_memory_fraction, double clock_fraction,
-                   bool is_other_share) {
+// Another clock is asked for, or another share of decode time is not scaled by it, or both.
+inline void change_clock(Physics& physics, const Pool& pool, double decode_memory_fraction, double clock_fraction,
+                         bool is_other_share) {
     if (is_other_share) {
         physics = physics_at(pool, decode_memory_fraction, clock_fraction);
     } else {
