@@ -14,6 +14,7 @@ from tokenfleet.envs.interface.setpoint_action import SetpointAction
 from tokenfleet.envs.scenario import Scenario
 from tokenfleet.envs.spec import SpecError
 from tokenfleet.envs.splits import SPLITS, Split
+from tokenfleet.envs.vector import FleetVectorEnv
 from tokenfleet.evaluation.episodes import episode_seeds
 from tokenfleet.evaluation.metrics import VALUE
 from tokenfleet.evaluation.offered import offered
@@ -35,9 +36,10 @@ from tokenfleet.evaluation.screen.rollouts import (
 )
 from tokenfleet.evaluation.screen.search import CHOOSING, FEEDBACK_STAGE, FURTHER, PlanSearch, training_seeds
 from tokenfleet.evaluation.screen.tuning import POPULATION
+from tokenfleet.policies.base import PolicyContext
 from tokenfleet.policies.heuristics.linear.features import FeatureScale
 from tokenfleet.policies.heuristics.supervisor import supervisor_parameters
-from tokenfleet.policies.registry import POLICIES
+from tokenfleet.policies.registry import POLICIES, make_policy
 
 Float64Array = NDArray[np.float64]
 
@@ -84,6 +86,7 @@ class Screen:
         Raises:
             SpecError: the careful operator, from whom shares are counted, cannot act in the scenario.
         """
+        self._check_careful_operator()
         speed = self._once("speed", "speed", self._speed)
         episodes = self._options.episodes or episodes_for(self._options.minutes, speed["episodes_per_s"])
         self._episodes = int(self._record.once("episodes", lambda: episodes))
@@ -113,6 +116,16 @@ class Screen:
         card["criteria"] = criteria(card)
         self._record.conclude(card)
         return card
+
+    def _check_careful_operator(self) -> None:
+        env = FleetVectorEnv(self._scenario, 1)
+        try:
+            make_policy(CAREFUL, PolicyContext.from_env(env))
+        except SpecError as error:
+            problem = f"scenario: shares are counted from {CAREFUL}, which cannot act in it; {error}"
+            raise SpecError([problem]) from None
+        finally:
+            env.close()
 
     def _once(self, name: str, what: str, measure: Callable[[], Any]) -> Any:
         self._say(what)
@@ -144,10 +157,6 @@ class Screen:
 
         found = self._once("rules", "rules", measure)
         refused = {name: outcome for name, outcome in found.items() if isinstance(outcome, str)}
-        if CAREFUL in refused:
-            raise SpecError(
-                [f"scenario: shares are counted from {CAREFUL}, which cannot act in it; {refused[CAREFUL]}"]
-            )
         return {name: _arrays(found[name]) for name in found if name not in refused}, refused
 
     def _reported(self, plans: Mapping[str, Plans], scale: FeatureScale) -> dict[str, Outcome]:
